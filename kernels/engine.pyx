@@ -1,0 +1,378 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The engine: runs a plan's instructions over the shards of a batch, one compiled call a step."""
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cython.parallel cimport parallel, prange
+cimport openmp
+
+include "lanes.pxi"
+
+cdef union Args
+ctypedef void (*run_t)(Context*, const Args*) noexcept nogil
+
+include "conv.pxi"
+include "dense.pxi"
+include "conv_dw.pxi"
+include "pool.pxi"
+include "elementwise.pxi"
+include "softmax.pxi"
+include "gather.pxi"
+include "optimizer.pxi"
+include "peak.pxi"
+
+cdef struct ConvPool:
+    Conv conv                   # its y is a buffer of pool.kh rows
+    Pool pool
+
+
+cdef void conv_max_pool(Context* ctx, const Args* args) noexcept nogil:
+    # A band of convolution rows at a time, pooled while it is in L1: the image before the pool is never stored.
+    cdef const ConvPool* a = &args.conv_pool
+    cdef idx oy, n
+    for oy in range(a.pool.rows):
+        conv_rows(&a.conv, ctx, ctx.arena + a.conv.x + oy * a.pool.sh * a.conv.x_row, ctx.arena + a.conv.y, a.pool.kh)
+        n = oy * a.pool.cols * a.pool.channels
+        (max_pool_2x2 if is_2x2(&a.pool) else max_pool_rows)(
+            &a.pool, ctx.arena + a.conv.y, ctx.arena + a.pool.y + oy * a.pool.y_row,
+            <mask_t*> (ctx.arena + a.pool.where) + n, 0, 1)
+
+
+cdef union Args:
+    Conv conv
+    Pack pack
+    ConvDw conv_dw
+    ConvGrad conv_grad
+    Dense dense
+    Stash stash
+    DenseGrad dense_grad
+    LaneGrad lane_grad
+    Pool pool
+    ConvPool conv_pool
+    Loops loops
+    Softmax softmax
+    Loss loss
+    Gather gather
+
+cdef struct Instruction:
+    run_t run
+    Args args
+
+
+# name: (the field of Args that holds its arguments, the function)
+cdef dict INSTRUCTIONS = {
+    "conv": ("conv", <size_t> conv), "conv_max_pool": ("conv_pool", <size_t> conv_max_pool),
+    "pack": ("pack", <size_t> pack), "conv_dw_lanes": ("conv_dw", <size_t> conv_dw_lanes),
+    "conv_dw_pixels": ("conv_dw", <size_t> conv_dw_pixels), "conv_grad": ("conv_grad", <size_t> conv_grad),
+    "lane_grad": ("lane_grad", <size_t> lane_grad), "dense": ("dense", <size_t> dense),
+    "stash": ("stash", <size_t> stash), "dense_grad": ("dense_grad", <size_t> dense_grad),
+    "max_pool": ("pool", <size_t> max_pool), "max_pool_backward": ("pool", <size_t> max_pool_backward),
+    "avg_pool": ("pool", <size_t> avg_pool), "avg_pool_backward": ("pool", <size_t> avg_pool_backward),
+    "add": ("loops", <size_t> add), "multiply": ("loops", <size_t> multiply), "affine": ("loops", <size_t> affine),
+    "fill": ("loops", <size_t> fill), "relu": ("loops", <size_t> relu), "relu_backward": ("loops", <size_t> relu_backward),
+    "softmax": ("softmax", <size_t> softmax), "softmax_backward": ("softmax", <size_t> softmax_backward),
+    "cross_entropy": ("loss", <size_t> cross_entropy), "mse": ("loss", <size_t> mse),
+    "gather": ("gather", <size_t> gather), "scatter": ("gather", <size_t> scatter),
+}
+
+
+cdef int encode(Instruction* to, str name, dict fields) except -1:
+    # Cython turns a dict into a struct, and refuses one that lacks a field.
+    kind, function = INSTRUCTIONS[name]
+    to.run = <run_t> <size_t> function
+    if kind == "conv":
+        to.args.conv = fields
+    elif kind == "conv_pool":
+        to.args.conv_pool = fields
+    elif kind == "pack":
+        to.args.pack = fields
+    elif kind == "conv_dw":
+        to.args.conv_dw = fields
+    elif kind == "conv_grad":
+        to.args.conv_grad = fields
+    elif kind == "lane_grad":
+        to.args.lane_grad = fields
+    elif kind == "dense":
+        to.args.dense = fields
+    elif kind == "stash":
+        to.args.stash = fields
+    elif kind == "dense_grad":
+        to.args.dense_grad = fields
+    elif kind == "pool":
+        to.args.pool = fields
+    elif kind == "loops":
+        to.args.loops = fields
+    elif kind == "softmax":
+        to.args.softmax = fields
+    elif kind == "loss":
+        to.args.loss = fields
+    else:
+        to.args.gather = fields
+    return 0
+
+
+cdef struct Block:
+    Instruction* code
+    idx size
+
+
+cdef int encode_all(Block* block, list instructions) except -1:
+    cdef idx i
+    block.size = len(instructions)
+    block.code = <Instruction*> PyMem_Malloc(max(1, block.size) * sizeof(Instruction))
+    if block.code == NULL:
+        raise MemoryError()
+    memset(block.code, 0, max(1, block.size) * sizeof(Instruction))
+    for i in range(block.size):
+        name, fields = instructions[i]
+        encode(block.code + i, name, fields)
+    return 0
+
+
+cdef struct Span:
+    const real_t* data
+    idx size
+
+
+# One run: what every thread of the team reads.
+cdef struct Team:
+    Block packs, forward, backward, reduce
+    Context ctx
+    lane_t** arenas
+    Span* grads
+    idx n_grads, shards, phases
+    ptrdiff_t next_slot
+    int finite
+
+cdef enum: FORWARD = 1, BACKWARD = 2, REDUCE = 4
+cdef enum: MOST_SLOTS = 16      # gradient slots: fixed, so that no thread count changes a sum
+
+
+cdef void execute(Block* block, Context* ctx) noexcept nogil:
+    cdef idx i
+    for i in range(block.size):
+        block.code[i].run(ctx, &block.code[i].args)
+
+
+cdef void take_part(Team* team, int tid, int threads) noexcept nogil:
+    # One thread's share of a step: pack weights; whole slots, shard by shard; reduce.
+    cdef Context ctx = team.ctx
+    cdef idx slot, shard, i, j
+    cdef unsigned int mode = float_mode_flush()
+    cdef real_t bad = 0
+    cdef Span* g
+    ctx.tid = tid
+    ctx.threads = threads
+    ctx.arena = team.arenas[tid]
+    if team.phases & FORWARD:
+        execute(&team.packs, &ctx)
+        team_barrier()
+        slot = take_next(&team.next_slot)
+        while slot < ctx.n_slots:
+            ctx.slot = <real_t*> (ctx.slots + slot * ctx.slot_bytes)
+            ctx.fresh = 1
+            for shard in range(share(team.shards, slot, ctx.n_slots), share(team.shards, slot + 1, ctx.n_slots)):
+                ctx.first = shard * LANES
+                ctx.valid = ctx.n - ctx.first if ctx.n - ctx.first < LANES else LANES
+                execute(&team.forward, &ctx)
+                if team.phases & BACKWARD:
+                    execute(&team.backward, &ctx)
+                ctx.fresh = 0
+            slot = take_next(&team.next_slot)
+        team_barrier()
+    if team.phases & REDUCE:
+        execute(&team.reduce, &ctx)
+        team_barrier()
+        for i in range(team.n_grads):
+            g = team.grads + i
+            for j in range(share(g.size, tid, threads), share(g.size, tid + 1, threads)):
+                bad += g.data[j] - g.data[j]            # 0, or NaN where the gradient is not finite
+        if bad != 0:
+            team.finite = 0
+    float_mode_set(mode)
+
+
+cdef void* aligned(size_t size) except NULL:
+    # Zeroed, and starting on a cache line.
+    cdef void* p = NULL
+    if posix_memalign(&p, 64, size if size else 64):
+        raise MemoryError(f"the engine could not allocate {size} bytes")
+    memset(p, 0, size)
+    return p
+
+
+cdef class Program:
+    """A plan, encoded: instruction lists, arenas, packed weights, gradient slots, stash."""
+    cdef Team team
+    cdef idx arena_bytes, stash_rows, n_arenas, n_bound
+    cdef list rows, keep
+
+    def __init__(self, dict lists, idx arena, idx packed, idx slot_bytes, idx stash_row, list rows, list grads, keep):
+        """`rows`: (bytes of a sample, writable) for each bound array; `grads`: (address, size) to check; `keep`: owners."""
+        cdef idx i
+        encode_all(&self.team.packs, lists["pack"])
+        encode_all(&self.team.forward, lists["forward"])
+        encode_all(&self.team.backward, lists["backward"])
+        encode_all(&self.team.reduce, lists["reduce"])
+        self.arena_bytes = max(1, arena) * sizeof(lane_t)
+        self.stash_rows = stash_row
+        self.team.ctx.slot_bytes = (slot_bytes + 63) // 64 * 64
+        self.team.ctx.packed = <real_t*> aligned((packed + LANES) * sizeof(real_t))
+        self.rows = rows
+        self.keep = list(keep)
+        self.n_bound = len(rows)
+        self.team.ctx.bound = <Bound*> aligned(max(1, self.n_bound) * sizeof(Bound))
+        self.team.grads = <Span*> aligned(max(1, len(grads)) * sizeof(Span))
+        self.team.n_grads = len(grads)
+        for i in range(self.team.n_grads):
+            self.team.grads[i].data = <const real_t*> <size_t> grads[i][0]
+            self.team.grads[i].size = grads[i][1]
+
+    def __dealloc__(self):
+        cdef idx i
+        PyMem_Free(self.team.packs.code)
+        PyMem_Free(self.team.forward.code)
+        PyMem_Free(self.team.backward.code)
+        PyMem_Free(self.team.reduce.code)
+        for i in range(self.n_arenas):
+            free(self.team.arenas[i])
+        free(self.team.arenas)
+        free(self.team.ctx.packed)
+        free(self.team.ctx.bound)
+        free(self.team.ctx.slots)
+        free(self.team.ctx.stash)
+        free(self.team.grads)
+
+    cdef int reserve(self, idx n, int threads, idx phases) except -1:
+        # Memory for n samples and so many threads; nothing is allocated when an earlier run was as large.
+        cdef lane_t** arenas
+        cdef idx i, rows = (n + LANES - 1) // LANES * LANES
+        if threads > self.n_arenas:
+            arenas = <lane_t**> aligned(threads * sizeof(lane_t*))
+            for i in range(self.n_arenas):
+                arenas[i] = self.team.arenas[i]
+            free(self.team.arenas)
+            self.team.arenas = arenas
+            while self.n_arenas < threads:
+                arenas[self.n_arenas] = <lane_t*> aligned(self.arena_bytes)
+                self.n_arenas += 1
+        if phases & BACKWARD and rows > self.team.ctx.capacity:
+            free(self.team.ctx.slots)
+            free(self.team.ctx.stash)
+            self.team.ctx.slots = NULL
+            self.team.ctx.stash = NULL
+            self.team.ctx.capacity = 0
+            self.team.ctx.slots = <char*> aligned(min(rows // LANES, MOST_SLOTS) * self.team.ctx.slot_bytes + 64 * sizeof(lane_t))
+            self.team.ctx.stash = <real_t*> aligned((rows * self.stash_rows + 64 * LANES) * sizeof(real_t))
+            self.team.ctx.capacity = rows
+        return 0
+
+    def run(self, idx n, tuple arrays, idx phases, bint accumulate, int threads):
+        """Run `phases` (1 forward, 2 backward, 4 reduce) on n samples; `arrays`: one for each bound array, or a pair
+        (array, int64 index of the rows). True unless a gradient is not finite."""
+        cdef Py_buffer views[64]
+        cdef idx i, held = 0, row, need
+        cdef Bound* b
+        self.reserve(n, threads, phases)
+        self.team.phases = phases
+        self.team.finite = 1
+        self.team.next_slot = 0
+        self.team.shards = (n + LANES - 1) // LANES
+        self.team.ctx.n = n
+        self.team.ctx.n_slots = min(self.team.shards, MOST_SLOTS) if phases & (BACKWARD | REDUCE) else self.team.shards
+        self.team.ctx.accumulate = accumulate
+        try:
+            for i in range(self.n_bound if phases & FORWARD else 0):
+                b = self.team.ctx.bound + i
+                row, writable = self.rows[i]
+                array = arrays[i]
+                b.index = NULL
+                need = n
+                if isinstance(array, tuple):
+                    PyObject_GetBuffer(array[1], &views[held], PyBUF_C_CONTIGUOUS)
+                    held += 1
+                    if views[held - 1].itemsize != 8 or views[held - 1].len < n * 8:
+                        raise ValueError("a batch's index is too short")
+                    b.index = <const int64_t*> views[held - 1].buf
+                    array = array[0]
+                    need = 1
+                PyObject_GetBuffer(array, &views[held], PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writable else 0))
+                held += 1
+                b.data = <char*> views[held - 1].buf
+                b.is_u8 = views[held - 1].itemsize == 1
+                b.row_bytes = row * views[held - 1].itemsize
+                if views[held - 1].len < need * b.row_bytes:
+                    raise ValueError("an array bound to the engine is too short")
+            with nogil:
+                if threads == 1:
+                    take_part(&self.team, 0, 1)
+                else:
+                    with parallel(num_threads=threads):
+                        take_part(&self.team, openmp.omp_get_thread_num(), openmp.omp_get_num_threads())
+        finally:
+            for i in range(held):
+                PyBuffer_Release(&views[i])
+        return self.team.finite == 1
+
+    def repeat(self, str name, idx which, idx times):
+        """Run one instruction of "forward" or "backward" so many times on the first arena: for benchmarks."""
+        cdef Block* block = &self.team.forward if name == "forward" else &self.team.backward
+        cdef Context ctx = self.team.ctx
+        cdef idx i
+        if self.n_arenas == 0 or not 0 <= which < block.size:
+            raise ValueError("run the program once before an instruction of it is repeated")
+        ctx.arena = self.team.arenas[0]
+        ctx.slot = <real_t*> ctx.slots
+        ctx.first = 0
+        ctx.valid = ctx.n if ctx.n < LANES else LANES
+        with nogil:
+            for i in range(times):
+                block.code[which].run(&ctx, &block.code[which].args)
+
+
+cdef enum: CHUNK = 4096         # of a flat array: fixed, so that no thread count changes a rounding
+
+
+def sgd(size_t p, size_t g, size_t buf, idx n, double lr, double momentum, double dampening, double decay,
+        bint nesterov, bint first, int threads):
+    """One SGD step over n flat numbers at the addresses p (parameters), g (gradients), buf (momentum)."""
+    cdef idx i, chunks = (n + CHUNK - 1) // CHUNK
+    cdef int t
+    cdef real_t* pp = <real_t*> p
+    cdef real_t* gg = <real_t*> g
+    cdef real_t* bb = <real_t*> buf
+    for t in prange(threads, nogil=True, num_threads=threads, schedule="static", chunksize=1):
+        for i in range(share(chunks, t, threads), share(chunks, t + 1, threads)):
+            sgd_span(pp + i * CHUNK, gg + i * CHUNK, bb + i * CHUNK, least(CHUNK, n - i * CHUNK), <real_t> lr,
+                     <real_t> momentum, <real_t> dampening, <real_t> decay, nesterov, first)
+
+
+def adam(size_t p, size_t g, size_t m, size_t v, idx n, double lr, double beta1, double beta2, double eps, double decay,
+         idx t, int threads):
+    """The t-th (from 1) Adam step over n flat numbers at the addresses p, g, m (first moment), v (second moment)."""
+    cdef idx i, chunks = (n + CHUNK - 1) // CHUNK
+    cdef int j
+    cdef real_t* pp = <real_t*> p
+    cdef real_t* gg = <real_t*> g
+    cdef real_t* mm = <real_t*> m
+    cdef real_t* vv = <real_t*> v
+    cdef real_t step = <real_t> (lr / (1 - beta1 ** t)), root = <real_t> (1 / (1 - beta2 ** t) ** 0.5)
+    for j in prange(threads, nogil=True, num_threads=threads, schedule="static", chunksize=1):
+        for i in range(share(chunks, j, threads), share(chunks, j + 1, threads)):
+            adam_span(pp + i * CHUNK, gg + i * CHUNK, mm + i * CHUNK, vv + i * CHUNK, least(CHUNK, n - i * CHUNK), step,
+                      <real_t> beta1, <real_t> beta2, <real_t> eps, <real_t> decay, root)
+
+
+def max_threads():
+    """What OpenMP would use now: threadpoolctl and OMP_NUM_THREADS act on it."""
+    return openmp.omp_get_max_threads()
+
+
+def set_max_threads(int n):
+    """Tell OpenMP."""
+    openmp.omp_set_num_threads(n)
+
+
+lanes = LANES
+real_bytes = sizeof(real_t)
+dense_widest = DENSE_CT
+conv_widest = CONV_CT

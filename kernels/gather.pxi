@@ -1,0 +1,82 @@
+# Between the caller's arrays (sample after sample, NCHW) and lanes.
+
+cdef struct Gather:
+    idx bound, y                # bound array; lanes in the arena
+    idx channels, rows, cols
+    idx row, step               # lanes between rows and between pixels
+    idx scale                   # address of scale[C] then shift[C], or 0; applied to uint8 input
+
+
+cdef void gather(Context* ctx, const Args* args) noexcept nogil:
+    # y[h][w][c] = x[n][c][h][w] * scale[c] + shift[c]; the lanes beyond the batch are zero.
+    cdef const Gather* f = &args.gather
+    cdef Bound* b = ctx.bound + f.bound
+    cdef const char* rows[LANE_MAX]
+    cdef lane_t block[LANE_MAX]
+    cdef real_t line[LANE_MAX]
+    cdef real_t scale, shift
+    cdef lane_t* y
+    cdef idx c, h, w, i, l, at, n, cols = f.cols, lines = f.rows
+    for l in range(LANES):
+        rows[l] = target_row(ctx, b, l) if l < ctx.valid else NULL
+    if f.row == cols * f.step:                          # no border: a channel is one long line
+        cols = cols * lines
+        lines = 1
+    for c in range(f.channels):
+        scale = (<const real_t*> f.scale)[c] if f.scale else 1
+        shift = (<const real_t*> f.scale)[f.channels + c] if f.scale else 0
+        for h in range(lines):
+            w = 0
+            while w < cols:
+                at = (c * lines + h) * cols + w
+                n = cols - w
+                if n >= LANES:
+                    n = LANES
+                    for l in range(LANES):
+                        if rows[l] == NULL:
+                            block[l] = lane_set(0)
+                        elif b.is_u8:
+                            block[l] = lane_load_u8(<const uint8_t*> rows[l] + at) * scale + shift
+                        else:
+                            block[l] = lane_load(<const real_t*> rows[l] + at)
+                else:
+                    for l in range(LANES):
+                        for i in range(LANES):
+                            if rows[l] == NULL or i >= n:
+                                line[i] = 0
+                            elif b.is_u8:
+                                line[i] = (<const uint8_t*> rows[l])[at + i] * scale + shift
+                            else:
+                                line[i] = (<const real_t*> rows[l])[at + i]
+                        block[l] = lane_load(line)
+                lane_transpose(block)
+                y = ctx.arena + f.y + h * f.row + w * f.step + c
+                for i in range(n):
+                    y[i * f.step] = block[i]
+                w += LANES
+
+
+cdef void scatter(Context* ctx, const Args* args) noexcept nogil:
+    # out[n][c][h][w] = y[h][w][c], for the samples that exist.
+    cdef const Gather* f = &args.gather
+    cdef Bound* b = ctx.bound + f.bound
+    cdef lane_t block[LANE_MAX]
+    cdef real_t line[LANE_MAX]
+    cdef const lane_t* y
+    cdef real_t* out
+    cdef idx c, h, w, i, l, n
+    for c in range(f.channels):
+        for h in range(f.rows):
+            w = 0
+            while w < f.cols:
+                n = f.cols - w if f.cols - w < LANES else LANES
+                y = ctx.arena + f.y + h * f.row + w * f.step + c
+                for i in range(LANES):
+                    block[i] = y[i * f.step] if i < n else lane_set(0)
+                lane_transpose(block)
+                for l in range(ctx.valid):
+                    out = <real_t*> (b.data + (ctx.first + l) * b.row_bytes) + (c * f.rows + h) * f.cols + w
+                    lane_store(line, block[l])
+                    for i in range(n):
+                        out[i] = line[i]
+                w += LANES

@@ -1,0 +1,78 @@
+# What lanes.h declares. Cython sees lanes as scalars; only the functions below look inside one.
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memset, memcpy
+from libc.stdlib cimport free
+
+cdef extern from "lanes.h" nogil:
+    ctypedef float real_t
+    ctypedef int bits_t
+    ctypedef float lane_t
+    ctypedef int mask_t
+    enum: LANES, LANE_MAX, WIDE_TILES
+    lane_t lane_set(real_t)
+    mask_t mask_set(bits_t)
+    lane_t lane_load(const real_t*)
+    void lane_store(real_t*, lane_t)
+    lane_t lane_load_u8(const uint8_t*)
+    mask_t lane_gt(lane_t, lane_t)
+    mask_t lane_lt(lane_t, lane_t)
+    mask_t lane_nan(lane_t)
+    mask_t mask_eq(mask_t, mask_t)
+    mask_t mask_or(mask_t, mask_t)
+    lane_t lane_keep(mask_t, lane_t)
+    lane_t lane_select(mask_t, lane_t, lane_t)
+    mask_t mask_select(mask_t, mask_t, mask_t)
+    lane_t lane_relu(lane_t)
+    void lane_transpose(lane_t*)
+    lane_t lane_exp(lane_t)
+    lane_t lane_log(lane_t)
+    real_t real_sqrt(real_t)
+    unsigned int float_mode_flush()
+    void float_mode_set(unsigned int)
+    void team_barrier()
+    ptrdiff_t take_next(ptrdiff_t*)
+
+cdef extern from "stdlib.h" nogil:
+    int posix_memalign(void**, size_t, size_t)
+
+ctypedef Py_ssize_t idx
+
+
+# An array that the caller binds to a run: input, target, output, per-sample loss.
+cdef struct Bound:
+    char* data
+    const int64_t* index        # row of `data` for each sample of the batch, or NULL
+    idx row_bytes
+    int is_u8
+
+
+# What an instruction sees.
+cdef struct Context:
+    lane_t* arena               # this thread's
+    real_t* packed              # weights in the kernels' order
+    real_t* slot                # this shard's gradient slot
+    real_t* stash               # sample-major rows that wait for the deferred products
+    char* slots                 # all slots, for the reduction
+    Bound* bound
+    idx slot_bytes, n_slots
+    idx capacity                # rows of the stash
+    idx n, first, valid         # samples: of the batch, before this shard, in this shard
+    int fresh                   # first shard of its slot: write, do not add
+    int accumulate              # add to the parameters' gradients
+    int tid, threads
+
+
+# The part of [0, n) that belongs to thread tid.
+cdef inline idx share(idx n, idx tid, idx threads) noexcept nogil:
+    return n * tid // threads
+
+
+# Balanced tiles: n split into ceil(n / widest) pieces that differ by at most one; the first pieces are the larger.
+cdef inline idx tile_count(idx n, idx widest) noexcept nogil:
+    return (n + widest - 1) // widest
+
+
+cdef inline idx tile_start(idx n, idx tiles, idx t) noexcept nogil:
+    cdef idx r = n % tiles
+    return t * (n // tiles) + (t if t < r else r)
