@@ -1,9 +1,9 @@
-# Softmax over classes, and the two losses. Shapes per shard: classes x LANES, classes `step` lanes apart.
+# Softmax over classes, and the two losses. 
 
 cdef struct Softmax:
     idx x, y, dy, dx            # lanes in the arena
     idx rows, cols              # independent softmaxes
-    idx classes, step           # lanes between two classes
+    idx classes, x_step, y_step, dy_step, dx_step       # lanes between two classes
     idx x_row, x_col, y_row, y_col, dy_row, dy_col, dx_row, dx_col
     idx add
 
@@ -21,14 +21,14 @@ cdef void softmax(Context* ctx, const Args* args) noexcept nogil:
             y = ctx.arena + f.y + i * f.y_row + j * f.y_col
             top = x[0]
             for c in range(1, f.classes):
-                top = lane_select(lane_gt(x[c * f.step], top), x[c * f.step], top)
+                top = lane_select(lane_gt(x[c * f.x_step], top), x[c * f.x_step], top)
             sum = lane_set(0)
             for c in range(f.classes):
-                y[c * f.step] = lane_exp(x[c * f.step] - top)
-                sum = sum + y[c * f.step]
+                y[c * f.y_step] = lane_exp(x[c * f.x_step] - top)
+                sum = sum + y[c * f.y_step]
             sum = lane_set(1) / sum
             for c in range(f.classes):
-                y[c * f.step] = y[c * f.step] * sum
+                y[c * f.y_step] = y[c * f.y_step] * sum
 
 
 # dx = y * (dy - sum_c dy y)
@@ -46,9 +46,9 @@ cdef void softmax_backward(Context* ctx, const Args* args) noexcept nogil:
             dx = ctx.arena + f.dx + i * f.dx_row + j * f.dx_col
             dot = lane_set(0)
             for c in range(f.classes):
-                dot = dot + dy[c * f.step] * y[c * f.step]
+                dot = dot + dy[c * f.dy_step] * y[c * f.y_step]
             for c in range(f.classes):
-                put(dx + c * f.step, y[c * f.step] * (dy[c * f.step] - dot), f.add)
+                put(dx + c * f.dx_step, y[c * f.y_step] * (dy[c * f.dy_step] - dot), f.add)
 
 
 # A loss writes one number a sample and, where dx >= 0, its gradient times weight (divided by n for a mean). Lanes

@@ -1,0 +1,40 @@
+"""Which build of the engine this process uses: picked by cpuid, or forced by LANEWISE_ISA."""
+import importlib
+import os
+
+from ._kernels import cpu
+
+LEVEL = cpu.level()
+ISAS = ["v4", "v3", "v2"] if LEVEL else ["generic"]
+
+
+def supported():
+    """The builds that this processor can run, best first."""
+    names = [isa for isa in ISAS if isa == "generic" or int(isa[1]) <= LEVEL]
+    if not names:
+        raise ImportError(f"lanewise needs a processor of level x86-64-v2 or above, and this one is x86-64-v{LEVEL}")
+    return names
+
+
+def choose():
+    """The build to use: the best one, or the one that LANEWISE_ISA names."""
+    best = supported()
+    wanted = os.environ.get("LANEWISE_ISA")
+    if not wanted:
+        return best[0]
+    name = wanted.lower().replace("x86-64-", "")
+    if name not in best:
+        raise ImportError(f"LANEWISE_ISA={wanted}: expected one of {', '.join(best)}, which this processor can run")
+    return name
+
+
+isa = choose()
+_engines = {}
+
+
+def engine(dtype, build=None):
+    """The compiled engine for "float32" or "float64"; `build`: of another ISA than the process's own."""
+    key = (build or isa, str(dtype))
+    if key not in _engines:
+        _engines[key] = importlib.import_module(f"lanewise._kernels.{key[0]}_{key[1]}.engine")
+    return _engines[key]

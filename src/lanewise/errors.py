@@ -1,0 +1,35 @@
+"""What lanewise raises: each a subclass of the built-in exception that a caller would expect."""
+
+
+class ShapeError(ValueError):
+    """An array or value has the wrong shape. Names the layer once it is known: `[Conv2d 'features.0'] expected ...`."""
+
+    def __init__(self, message):
+        super().__init__(message)
+        self.layer, self.path = None, []
+
+    def __str__(self):
+        if self.layer is None:
+            return super().__str__()
+        name = f" '{'.'.join(self.path)}'" if self.path else ""
+        return f"[{self.layer}{name}] {super().__str__()}"
+
+
+class DtypeError(TypeError):
+    """An array has the wrong number type."""
+
+
+class LabelError(ValueError):
+    """Class labels are not integers of the right range."""
+
+
+class NonFiniteError(FloatingPointError):
+    """The loss or a gradient became NaN or infinite; the weights are those before the step."""
+
+
+class DataError(ValueError):
+    """A data file is missing, truncated or of another kind."""
+
+
+class WeightsError(ValueError):
+    """Weights do not belong to this model."""

@@ -1,0 +1,32 @@
+"""Rewrites of a graph before it is planned: fewer passes over the same numbers."""
+from .graph import Node, topological
+from .nodes.conv import Conv2d
+from .nodes.dense import Linear
+from .nodes.elementwise import ReLU
+from .nodes.pool import ConvMaxPool, MaxPool2d
+
+
+def fuse(outputs):
+    """The graph with ReLU inside the convolution or dense layer before it, and a convolution's rows streamed through the
+    max-pool after it; new nodes for the outputs. A value that is an output, or read twice, stays a value."""
+    order = topological(outputs)
+    readers = {}
+    for node in order:
+        for i in node.inputs:
+            readers[id(i)] = readers.get(id(i), 0) + 1
+    kept = {id(n) for n in outputs}
+
+    def private(old):
+        return readers[id(old)] == 1 and id(old) not in kept
+
+    new = {}
+    for node in order:
+        inputs = tuple(new[id(i)] for i in node.inputs)
+        op, before = node.op, inputs[0].op if inputs else None
+        if isinstance(op, ReLU) and type(before) in (Conv2d, Linear) and not before.relu and private(node.inputs[0]):
+            new[id(node)] = Node(before.with_relu(), inputs[0].inputs)
+        elif isinstance(op, MaxPool2d) and ConvMaxPool.fits(before, op) and private(node.inputs[0]):
+            new[id(node)] = Node(ConvMaxPool(before, op), inputs[0].inputs)
+        else:
+            new[id(node)] = node if inputs == node.inputs else Node(op, inputs)
+    return [new[id(n)] for n in outputs]

@@ -1,0 +1,334 @@
+"""Traced values: calling modules on a Value records nodes; nothing is computed until a number is asked for."""
+import numpy as np
+
+from .errors import DtypeError, ShapeError
+
+
+class Node:
+    """One operation on per-sample arrays: `op`, the nodes it reads, the shape of its result without the batch."""
+    __slots__ = ("op", "inputs", "shape", "plans")
+
+    def __init__(self, op, inputs):
+        self.op, self.inputs, self.plans = op, inputs, {}
+        self.shape = op.shape(*(i.shape for i in inputs))
+
+
+def topological(outputs):
+    """All nodes that the outputs need, inputs first."""
+    order, seen, stack = [], set(), [(n, False) for n in reversed(outputs)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack.extend((i, False) for i in reversed(node.inputs) if id(i) not in seen)
+    return order
+
+
+class Input:
+    """A leaf: what the caller binds. uint8 is scaled as x * scale[c] + shift[c] on its way into lanes."""
+    params = ()
+
+    def __init__(self, shape, kind, scale=None, wants_grad=False):
+        self._shape, self.kind, self.scale, self.wants_grad = shape, kind, scale, wants_grad
+
+    def key(self):
+        return ("input", self._shape, self.kind, self.scale, self.wants_grad)
+
+    def shape(self):
+        return self._shape
+
+    def borders(self, node):
+        return ()
+
+
+class Tensor:
+    """An array whose gradient is wanted: `x = lw.tensor(array, requires_grad=True)`; after backward(), `x.grad`."""
+
+    def __init__(self, data, requires_grad=False):
+        self.data = np.asarray(data)
+        self.requires_grad, self.grad = requires_grad, None
+        self.shape, self.dtype = self.data.shape, self.data.dtype
+
+
+def tensor(data, requires_grad=False):
+    """A leaf from an array, (N, ...) float32, float64 or uint8; with requires_grad its gradient is left in `.grad`."""
+    if requires_grad and np.asarray(data).dtype.kind != "f":
+        raise DtypeError(f"tensor: requires_grad needs a floating-point array, got {np.asarray(data).dtype}")
+    return Tensor(data, requires_grad)
+
+
+class Feed:
+    """What is bound to an Input for one call: an array, or rows `index` of one."""
+    __slots__ = ("array", "index", "n", "tensor")
+
+    def __init__(self, array, index=None, tensor=None):
+        self.array, self.index, self.tensor = array, index, tensor
+        self.n = len(array) if index is None else len(index)
+
+    def bound(self):
+        return self.array if self.index is None else (self.array, self.index)
+
+
+def leaf(x):
+    """(signature of the Input, Feed) for what a model is called with: an array, a Tensor or a Batch."""
+    if hasattr(x, "as_leaf"):
+        return x.as_leaf()
+    owner = x if isinstance(x, Tensor) and x.requires_grad else None
+    if isinstance(x, Tensor):
+        x = x.data
+    if not isinstance(x, np.ndarray):
+        x = np.asarray(x)
+    kind = x.dtype.name
+    if kind not in ("float32", "float64", "uint8") or not x.dtype.isnative:
+        raise DtypeError(f"expected an input of float32, float64 or uint8 (scaled to 0..1), got {x.dtype}: "
+                         f"convert it with x.astype(np.float32)")
+    if x.ndim < 2:
+        raise ShapeError(f"expected an input with the batch first, (N, ...), got shape {x.shape}")
+    if x.size == 0:
+        raise ShapeError(f"expected at least one sample, got an empty batch of shape {x.shape}")
+    scale = None
+    if kind == "uint8":
+        channels = x.shape[1] if x.ndim == 4 else 1
+        scale = (1 / 255,) * channels + (0.0,) * channels
+    return (x.shape[1:], kind, scale, owner is not None), Feed(np.ascontiguousarray(x), tensor=owner)
+
+
+class Value:
+    """The result of a traced call: has torch's shape, and numbers when asked for (`numpy()`, `np.asarray`)."""
+    __array_priority__ = 1000
+
+    def __init__(self, node, feeds, n, train=True):
+        self.node, self.feeds, self.n, self.train = node, feeds, n, train
+        self._result = None
+
+    @property
+    def shape(self):
+        """(N, ...), the batch first."""
+        return (self.n, *self.node.shape)
+
+    @property
+    def ndim(self):
+        """Dimensions, with the batch."""
+        return 1 + len(self.node.shape)
+
+    def size(self, dim=None):
+        """The shape, or one dimension of it, as in PyTorch."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def __repr__(self):
+        return f"Value(shape={self.shape})"
+
+    def __len__(self):
+        return self.n
+
+    def numpy(self):
+        """The numbers: (N, ...) array. Runs the forward pass unless a loss on this value already has."""
+        if self._result is None:
+            from .plan import plan_for
+            plan = plan_for([self.node], [], False, self.feeds)
+            self._result = plan.run(self.feeds, self.n)[0][0]
+        return self._result
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.numpy(), dtype)
+
+    def argmax(self, axis=None):
+        """NumPy's argmax of the numbers."""
+        return self.numpy().argmax(axis)
+
+    def __add__(self, other):
+        from .nodes.elementwise import Add, Affine
+        if isinstance(other, (int, float)):
+            return apply(Affine(1.0, float(other)), self)
+        return apply(Add(), self, other)
+
+    def __mul__(self, other):
+        from .nodes.elementwise import Affine, Multiply
+        if isinstance(other, (int, float)):
+            return apply(Affine(float(other), 0.0), self)
+        return apply(Multiply(), self, other)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __neg__(self):
+        return self * -1.0
+
+    def __sub__(self, other):
+        return self + (-other)
+
+    def __rsub__(self, other):
+        return -self + other
+
+    def __truediv__(self, other):
+        if not isinstance(other, (int, float)):
+            raise TypeError(f"a Value can be divided by a number, got {type(other).__name__}")
+        return self * (1.0 / other)
+
+    def reshape(self, *shape):
+        """The same numbers in another per-sample shape; the first dimension stays the batch (its size or -1)."""
+        from .nodes.reshape import Reshape
+        shape = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        if not shape or shape[0] not in (self.n, -1) or (shape[0] == -1 and -1 in shape[1:]):
+            raise ShapeError(f"reshape: expected the batch ({self.n}) as the first dimension, got {shape}")
+        size = int(np.prod(self.node.shape))
+        rest = list(shape[1:])
+        if rest.count(-1) == 1:
+            known = int(np.prod([d for d in rest if d != -1]))
+            rest[rest.index(-1)] = size // known if known else 0
+        if not rest or int(np.prod(rest)) != size or min(rest) < 1:
+            raise ShapeError(f"reshape: {shape} does not hold the {size} numbers of a sample of shape {self.node.shape}")
+        return self if tuple(rest) == self.node.shape else apply(Reshape(tuple(rest)), self)
+
+    view = reshape
+
+    def flatten(self, start_dim=1, end_dim=-1):
+        """Join dimensions start_dim to end_dim (torch.flatten); the batch stays."""
+        last = end_dim % self.ndim
+        if not 1 <= start_dim <= last:
+            raise ShapeError(f"flatten: expected 1 <= start_dim <= end_dim, got {start_dim} and {end_dim}")
+        shape = self.shape
+        return self.reshape(*shape[:start_dim], int(np.prod(shape[start_dim:last + 1])), *shape[last + 1:])
+
+
+def copy_graph(node, feeds, taken):
+    """The same graph with inputs of its own, where an input of it is already bound to something else."""
+    new, fresh = {}, {}
+    for old in topological([node]):
+        if isinstance(old.op, Input):
+            new[id(old)] = Node(old.op, ()) if old in taken else old
+            if old in feeds:
+                fresh[new[id(old)]] = feeds[old]
+        else:
+            new[id(old)] = Node(old.op, tuple(new[id(i)] for i in old.inputs))
+    return new[id(node)], fresh
+
+
+def merge(values):
+    """The nodes of several values and the union of what is bound to their inputs."""
+    nodes, feeds, n = [], {}, values[0].n
+    for v in values:
+        if v.n != n:
+            raise ShapeError(f"expected values of one batch size, got {n} and {v.n}")
+        node, own = v.node, v.feeds
+        clash = {k for k in own if k in feeds and feeds[k] is not own[k]}
+        if clash:
+            node, own = copy_graph(node, own, clash)
+        nodes.append(node)
+        feeds.update(own)
+    return nodes, feeds
+
+
+def apply(op, *values):
+    """Record `op` on traced values (arrays become leaves)."""
+    values = [as_value(v) for v in values]
+    if len(values) == 1:
+        v = values[0]
+        return Value(Node(op, (v.node,)), v.feeds, v.n, v.train)
+    nodes, feeds = merge(values)
+    return Value(Node(op, tuple(nodes)), feeds, values[0].n, any(v.train for v in values))
+
+
+def as_value(x):
+    """A Value from a Value, an array, a Tensor or a Batch."""
+    if isinstance(x, Value):
+        return x
+    signature, feed = leaf(x)
+    node = Node(Input(*signature), ())
+    return Value(node, {node: feed}, feed.n)
+
+
+def run_dtype(nodes, feeds):
+    """"float32" or "float64": that of the parameters and inputs, which must agree; uint8 goes with either."""
+    kinds = {}
+    for node in topological(nodes):
+        for p in node.op.params:
+            kinds.setdefault(p.data.dtype.name, f"parameter '{p.name}'")
+        if isinstance(node.op, Input) and node.op.kind != "uint8":
+            kinds.setdefault(node.op.kind, "the input")
+    if len(kinds) > 1:
+        (a, who_a), (b, who_b) = sorted(kinds.items())
+        raise DtypeError(f"expected one number type, got {a} ({who_a}) and {b} ({who_b}): convert the input with "
+                         f"x.astype(np.float32), or the model with model.double()")
+    return next(iter(kinds), "float32")
+
+
+def concat(values, dim=1):
+    """Join values along a dimension other than the batch (torch.cat)."""
+    from .nodes.reshape import Concat
+    values = [as_value(v) for v in values]
+    if not values:
+        raise ShapeError("concat: expected at least one value, got none")
+    axis = dim % values[0].ndim
+    if axis == 0:
+        raise ShapeError("concat: expected a dimension other than the batch, got 0")
+    return apply(Concat(axis - 1), *values)
+
+
+class Loss:
+    """A loss that nothing has computed yet: weighted terms on traced values. `a + 2 * b` joins losses."""
+
+    def __init__(self, terms):
+        self.terms = terms                      # [(weight, loss op, Value, target Feed)]
+        self._plan = self._losses = self._hits = self._run = None
+
+    def __mul__(self, factor):
+        if not isinstance(factor, (int, float)):
+            raise TypeError(f"a loss can be multiplied by a number, got {type(factor).__name__}")
+        return Loss([(w * factor, op, v, t) for w, op, v, t in self.terms])
+
+    __rmul__ = __mul__
+
+    def __add__(self, other):
+        if isinstance(other, (int, float)) and other == 0:      # sum() starts with 0
+            return self
+        if not isinstance(other, Loss):
+            raise TypeError(f"a loss can be added to a loss, got {type(other).__name__}")
+        return Loss(self.terms + other.terms)
+
+    __radd__ = __add__
+
+    def _compute(self, backward):
+        # Forward and, for training, backward up to the gradient slots: item() and backward() share one run.
+        from .plan import plan_for
+        terms = self.terms
+        nodes, feeds = merge([t[2] for t in terms]) if len(terms) > 1 else ([terms[0][2].node], terms[0][2].feeds)
+        self._plan = plan_for(nodes, [(t[0], t[1]) for t in terms], backward, feeds)
+        outputs, self._losses, self._hits = self._plan.run(feeds, terms[0][2].n, [t[3] for t in terms])
+        self._run = self._plan.runs if backward else None
+        for (_, _, v, _), out in zip(terms, outputs):
+            v._result = out
+
+    def backward(self):
+        """Add the gradient to `.grad` of every parameter (and of inputs that asked). Raises NonFiniteError, and leaves the
+        gradients empty, when the loss or a gradient is NaN or infinite."""
+        if self._losses is None or self._run != self._plan.runs:
+            self._compute(True)
+        self._plan.finish(self.item())
+        self._run = None
+
+    def item(self):
+        """The loss as a float: the mean (or sum) over the batch."""
+        if self._losses is None:
+            self._compute(any(t[2].train for t in self.terms))
+        return sum(w * op.total(x) for (w, op, _, _), x in zip(self.terms, self._losses))
+
+    __float__ = item
+
+    def numpy(self):
+        """The loss as a 0-dimensional array."""
+        return np.asarray(self.item())
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.item(), dtype)
+
+    @property
+    def correct(self):
+        """How many samples of the batch the first term classified correctly."""
+        self.item()
+        return int(self._hits.sum())
+
+    def __repr__(self):
+        return f"Loss({self.item():.6g})"

@@ -1,0 +1,8 @@
+"""Layers, losses and containers, with PyTorch's names."""
+from ..parameter import Parameter
+from .layers import AvgPool2d, Conv2d, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
+from .loss import CrossEntropyLoss, MSELoss
+from .module import Module, Sequential
+
+__all__ = ["AvgPool2d", "Conv2d", "CrossEntropyLoss", "Flatten", "Identity", "Linear", "MSELoss", "MaxPool2d", "Module",
+           "Parameter", "ReLU", "Sequential", "Softmax"]

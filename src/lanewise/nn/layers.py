@@ -1,0 +1,167 @@
+"""Layers: PyTorch's names, arguments, shapes and default initialisation."""
+import numpy as np
+
+from ..errors import ShapeError
+from ..graph import apply
+from ..nodes import conv, dense, elementwise, pool, softmax
+from ..parameter import Parameter
+from ..rng import as_rng
+from .module import Module
+
+
+def pair(value, what, least):
+    """(a, b) from an int or a pair of ints of at least `least`."""
+    two = (value, value) if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else value
+    if not isinstance(two, (tuple, list)) or len(two) != 2 or not all(
+            isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v >= least for v in two):
+        raise ValueError(f"{what}: expected an integer of at least {least}, or two, got {value!r}")
+    return tuple(int(v) for v in two)
+
+
+def count(value, what):
+    """A positive int."""
+    return pair(value, what, 1)[0]
+
+
+def uniform(rng, shape, bound):
+    """float32 numbers from U(-bound, bound)."""
+    return rng.uniform(-bound, bound, shape).astype(np.float32)
+
+
+class Conv2d(Module):
+    """2-D convolution (cross-correlation), (N, C, H, W) -> (N, O, H', W').
+
+    y[n, o] = b[o] + sum_c w[o, c] * x[n, c],  H' = floor((H + 2 padding - dilation (K - 1) - 1) / stride) + 1.
+    `padding`: pixels of zeros, or "same" (stride 1) or "valid". Weights (O, C / groups, KH, KW) from
+    U(-k, k), k = 1 / sqrt(C / groups * KH * KW), the bias from the same: PyTorch's default (He et al. 2015, a = sqrt 5).
+    ValueError for arguments out of range; ShapeError for an input of other rank, channels, or too small."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,
+                 rng=None):
+        super().__init__()
+        self.in_channels, self.out_channels = count(in_channels, "in_channels"), count(out_channels, "out_channels")
+        self.kernel_size, self.stride = pair(kernel_size, "kernel_size", 1), pair(stride, "stride", 1)
+        self.dilation, self.groups = pair(dilation, "dilation", 1), count(groups, "groups")
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise ValueError(f"groups: expected a divisor of {in_channels} and {out_channels} channels, got {groups}")
+        if padding == "valid":
+            padding = 0
+        self.padding = padding if padding == "same" else pair(padding, "padding", 0)
+        if padding == "same" and self.stride != (1, 1):
+            raise ValueError(f"padding 'same' expected stride 1, got {self.stride}")
+        rng = as_rng(rng)
+        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
+        bound = 1 / np.sqrt(np.prod(shape[1:]))
+        self.weight = Parameter(uniform(rng, shape, bound))
+        self.bias = Parameter(uniform(rng, self.out_channels, bound)) if bias else None
+
+    def forward(self, x):
+        """(N, C, H, W) -> (N, O, H', W')."""
+        if self.padding == "same":
+            (h, w) = (d * (k - 1) for d, k in zip(self.dilation, self.kernel_size))
+            border = (h // 2, w // 2, h - h // 2, w - w // 2)
+        else:
+            border = self.padding * 2
+        return apply(conv.Conv2d(self.weight, self.bias, self.stride, border, self.dilation, self.groups), x)
+
+    def extra_repr(self):
+        """The arguments."""
+        return (f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+                f"padding={self.padding!r}")
+
+
+class Linear(Module):
+    """y = x W^T + b, (N, in_features) -> (N, out_features). Weights (O, I) and bias from U(-k, k), k = 1 / sqrt(I)."""
+
+    def __init__(self, in_features, out_features, bias=True, rng=None):
+        super().__init__()
+        self.in_features, self.out_features = count(in_features, "in_features"), count(out_features, "out_features")
+        rng, bound = as_rng(rng), 1 / np.sqrt(self.in_features)
+        self.weight = Parameter(uniform(rng, (self.out_features, self.in_features), bound))
+        self.bias = Parameter(uniform(rng, self.out_features, bound)) if bias else None
+
+    def forward(self, x):
+        """(N, in_features) -> (N, out_features)."""
+        return apply(dense.Linear(self.weight, self.bias), x)
+
+    def extra_repr(self):
+        """The arguments."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class _Pool2d(Module):
+    def __init__(self, kernel_size, stride=None, padding=0):
+        super().__init__()
+        self.kernel_size = pair(kernel_size, "kernel_size", 1)
+        self.stride = self.kernel_size if stride is None else pair(stride, "stride", 1)
+        self.padding = pair(padding, "padding", 0)
+        if any(2 * p > k for p, k in zip(self.padding, self.kernel_size)):
+            raise ValueError(f"padding: expected at most half of the window {self.kernel_size}, got {self.padding}")
+
+    def extra_repr(self):
+        """The arguments."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxPool2d(_Pool2d):
+    """The greatest of each window, (N, C, H, W) -> (N, C, H', W'), H' = floor((H + 2 padding - K) / stride) + 1.
+
+    stride None: the window's size. Padding never wins; NaN does. The gradient goes to the first of equal winners."""
+
+    def forward(self, x):
+        """(N, C, H, W) -> (N, C, H', W')."""
+        return apply(pool.MaxPool2d(self.kernel_size, self.stride, self.padding), x)
+
+
+class AvgPool2d(_Pool2d):
+    """The mean of each window, (N, C, H, W) -> (N, C, H', W'); padding counts as zeros unless count_include_pad is False."""
+
+    def __init__(self, kernel_size, stride=None, padding=0, count_include_pad=True):
+        super().__init__(kernel_size, stride, padding)
+        self.count_include_pad = bool(count_include_pad)
+
+    def forward(self, x):
+        """(N, C, H, W) -> (N, C, H', W')."""
+        return apply(pool.AvgPool2d(self.kernel_size, self.stride, self.padding, self.count_include_pad), x)
+
+
+class Flatten(Module):
+    """Joins dimensions start_dim to end_dim, in PyTorch's order (C, H, W)."""
+
+    def __init__(self, start_dim=1, end_dim=-1):
+        super().__init__()
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, x):
+        """(N, C, H, W) -> (N, C*H*W) by default."""
+        return x.flatten(self.start_dim, self.end_dim)
+
+
+class ReLU(Module):
+    """max(x, 0), any shape. The gradient at 0 is 0; NaN passes through."""
+
+    def forward(self, x):
+        """Same shape."""
+        return apply(elementwise.ReLU(), x)
+
+
+class Softmax(Module):
+    """exp(x) / sum exp(x) along `dim` (1: classes or channels), with the maximum subtracted first."""
+
+    def __init__(self, dim=1):
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x):
+        """Same shape."""
+        if not -x.ndim <= self.dim < x.ndim or self.dim % x.ndim == 0:
+            raise ShapeError(f"expected dim other than the batch, from 1 to {x.ndim - 1}, got {self.dim}")
+        return apply(softmax.Softmax(self.dim % x.ndim - 1), x)
+
+
+class Identity(Module):
+    """Gives back its input."""
+
+    def forward(self, x):
+        """The same value."""
+        return x

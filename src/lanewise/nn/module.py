@@ -1,0 +1,229 @@
+"""Module: parameters, submodules, state, and calling a network on arrays."""
+from collections import OrderedDict
+
+import numpy as np
+
+from ..errors import ShapeError, WeightsError
+from ..graph import Input, Node, Value, as_value, leaf
+from ..parameter import Parameter
+
+_structure = 0          # grows when any module changes: what was traced before may be stale
+
+
+class Module:
+    """The base of every layer and network: subclass it, make layers in __init__, write forward(x).
+
+    Calling it on an array (N, ...) gives a Value: a handle whose numbers are computed when asked for."""
+
+    def __init__(self):
+        self.training = True
+
+    def __setattr__(self, name, value):
+        global _structure
+        _structure += 1
+        members = self.__dict__
+        if "_modules" not in members:
+            members.update(_parameters=OrderedDict(), _modules=OrderedDict(), _traces={})
+        members["_modules"].pop(name, None)
+        members["_parameters"].pop(name, None)
+        if isinstance(value, Module):
+            members["_modules"][name] = value
+        elif isinstance(value, Parameter):
+            members["_parameters"][name] = value
+            value.name = name
+        members[name] = value
+
+    def forward(self, x):
+        """The network: traced values in, traced values out."""
+        raise TypeError(f"{type(self).__name__} expected a forward() method, and its class has none")
+
+    @property
+    def _static(self):
+        # Whether forward() depends on attributes alone, so that a trace can be kept: true of lanewise's own layers.
+        return type(self).__module__.startswith("lanewise.nn") and all(m._static for m in self._modules.values())
+
+    def __call__(self, *inputs):
+        if len(inputs) == 1 and not isinstance(inputs[0], Value):
+            return self._call_on_array(inputs[0])
+        return self._traced(*map(as_value, inputs))
+
+    def _traced(self, *values):
+        try:
+            out = self.forward(*values)
+        except ShapeError as error:
+            if error.layer is None:
+                error.layer = type(self).__name__
+                error.path = []
+            caller = error
+            caller.path_owner = self
+            raise
+        return out
+
+    def _call_on_array(self, x):
+        signature, feed = leaf(x)
+        key = (signature, _structure)
+        found = self._traces.get(key)
+        if found is None:
+            node = Node(Input(*signature), ())
+            try:
+                out = self._traced(Value(node, {node: feed}, feed.n, self.training))
+            except ShapeError as error:
+                name = next((n for n, m in self.named_modules() if m is error.path_owner), "") \
+                    if hasattr(error, "path_owner") else ""
+                error.path = [name] if name else []
+                raise
+            if not self._static or not isinstance(out, Value):
+                return out
+            self._traces.clear()
+            self._traces[key] = found = (node, out.node)
+        return Value(found[1], {found[0]: feed}, feed.n, self.training)
+
+    # -- parameters and submodules --------------------------------------------------------------------------------
+
+    def named_modules(self, prefix=""):
+        """(path, module) of this module and everything in it; a shared module once."""
+        seen, stack = set(), [(prefix, self)]
+        while stack:
+            path, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield path, module
+            stack.extend((f"{path}.{n}" if path else n, m) for n, m in reversed(module._modules.items()))
+
+    def modules(self):
+        """This module and everything in it."""
+        return (m for _, m in self.named_modules())
+
+    def children(self):
+        """The modules directly in this one."""
+        return iter(self._modules.values())
+
+    def named_parameters(self):
+        """(path, parameter), each parameter once, in the order of definition."""
+        seen = set()
+        for path, module in self.named_modules():
+            for name, p in module._parameters.items():
+                if id(p) not in seen:
+                    seen.add(id(p))
+                    p.name = f"{path}.{name}" if path else name
+                    yield p.name, p
+
+    def parameters(self):
+        """All parameters, each once."""
+        return (p for _, p in self.named_parameters())
+
+    def zero_grad(self):
+        """Forget all gradients."""
+        for p in self.parameters():
+            p.grad = None
+
+    def requires_grad_(self, flag=True):
+        """Train the parameters, or leave them as they are."""
+        for p in self.parameters():
+            p.requires_grad = flag
+        return self
+
+    def train(self, mode=True):
+        """Training mode, for this module and all in it."""
+        for m in self.modules():
+            m.training = bool(mode)
+        return self
+
+    def eval(self):
+        """Evaluation mode: a loss on it runs forward only."""
+        return self.train(False)
+
+    def double(self):
+        """Parameters to float64: training runs on the float64 build."""
+        return self._cast(np.float64)
+
+    def float(self):
+        """Parameters to float32."""
+        return self._cast(np.float32)
+
+    def _cast(self, dtype):
+        for p in self.parameters():
+            p.cast(dtype)
+        return self
+
+    # -- state --------------------------------------------------------------------------------------------------------
+
+    def _named_state(self):
+        # every path, also the second one of a shared parameter: as PyTorch's keys
+        stack, out = [("", self)], []
+        while stack:
+            path, module = stack.pop()
+            out.extend((f"{path}{n}", p) for n, p in module._parameters.items())
+            stack.extend((f"{path}{n}.", m) for n, m in reversed(module._modules.items()))
+        return out
+
+    def state_dict(self):
+        """{path: copy of the numbers}, PyTorch's keys and layouts."""
+        return OrderedDict((name, p.data.copy()) for name, p in self._named_state())
+
+    def load_state_dict(self, state, strict=True):
+        """Take numbers by path. WeightsError if a name is missing or unknown (strict) or a shape differs, and then nothing is
+        changed."""
+        own = dict(self._named_state())
+        arrays = {k: np.asarray(v) for k, v in state.items()}
+        missing = [k for k in own if k not in arrays]
+        unknown = [k for k in arrays if k not in own]
+        if strict and (missing or unknown):
+            raise WeightsError("the weights do not belong to this model: " + "; ".join(
+                f"{what} {', '.join(repr(n) for n in names[:3])}{' and others' if len(names) > 3 else ''}"
+                for what, names in (("missing", missing), ("unknown", unknown)) if names))
+        for k, a in arrays.items():
+            if k in own and a.shape != own[k].shape:
+                raise WeightsError(f"the weights do not belong to this model: '{k}' expected shape {own[k].shape}, "
+                                   f"got {a.shape}")
+            if k in own and a.dtype.kind != "f":
+                raise WeightsError(f"the weights do not belong to this model: '{k}' expected floating-point numbers, "
+                                   f"got {a.dtype}")
+        for k, a in arrays.items():
+            if k in own:
+                own[k].data = a
+
+    def extra_repr(self):
+        """A layer's arguments, for repr()."""
+        return ""
+
+    def __repr__(self):
+        inner = "\n".join("  " + line for n, m in self._modules.items() for line in f"({n}): {m!r}".split("\n"))
+        return f"{type(self).__name__}({self.extra_repr()}" + (f"\n{inner}\n)" if inner else ")")
+
+
+class Sequential(Module):
+    """Modules one after the other: Sequential(a, b, ...) or Sequential(OrderedDict(name=module))."""
+
+    def __init__(self, *modules):
+        super().__init__()
+        if len(modules) == 1 and isinstance(modules[0], dict):
+            named = modules[0].items()
+        else:
+            named = ((str(i), m) for i, m in enumerate(modules))
+        for name, module in named:
+            if not isinstance(module, Module):
+                raise TypeError(f"Sequential: expected modules, got {type(module).__name__} as '{name}'")
+            setattr(self, name, module)
+
+    def forward(self, x):
+        """The modules in turn."""
+        for module in self._modules.values():
+            x = module(x)
+        return x
+
+    def __len__(self):
+        return len(self._modules)
+
+    def __getitem__(self, i):
+        modules = list(self._modules.values())
+        return Sequential(*modules[i]) if isinstance(i, slice) else modules[i]
+
+    def __iter__(self):
+        return iter(self._modules.values())
+
+    def append(self, module):
+        """Add a module at the end."""
+        setattr(self, str(len(self)), module)
+        return self

@@ -1,0 +1,98 @@
+"""Pooling: max and mean over windows, and the convolution that streams its rows through a max-pool."""
+from ..errors import ShapeError
+from .base import Layout, Op, loops
+from .conv import Conv2d
+
+
+def window_fields(pool, x, y, where=0, relu=0, add=0):
+    """The fields of a Pool instruction between the layouts x (before) and y (after)."""
+    (kh, kw), (sh, sw), (ph, pw) = pool.kernel, pool.stride, pool.padding
+    return dict(x=x.start, y=y.start, where=where, rows=y.rows, cols=y.cols, channels=y.channels, x_rows=x.rows,
+                x_cols=x.cols, x_row=x.row, y_row=y.row, kh=kh, kw=kw, sh=sh, sw=sw, ph=ph, pw=pw, relu=relu, add=add,
+                count_pad=int(pool.count_include_pad))
+
+
+class Pool2d(Op):
+    """Windows of `kernel`, `stride` apart, over an image; a window that hangs over the edge is clipped."""
+    count_include_pad = False
+
+    def __init__(self, kernel, stride, padding):
+        self.kernel, self.stride, self.padding = kernel, stride, padding
+
+    def shape(self, x):
+        if len(x) != 3:
+            raise ShapeError(f"expected an input of 4 dimensions (N, C, H, W), got {1 + len(x)}: "
+                             f"input (N, {', '.join(map(str, x))})")
+        rows, cols = ((x[1 + a] + 2 * self.padding[a] - self.kernel[a]) // self.stride[a] + 1 for a in (0, 1))
+        if rows < 1 or cols < 1:
+            raise ShapeError(f"expected an image of at least the window's size {self.kernel[0]}x{self.kernel[1]}, got "
+                             f"{x[1]}x{x[2]}: input (N, {', '.join(map(str, x))})")
+        return x[0], rows, cols
+
+
+class MaxPool2d(Pool2d):
+    """The greatest of a window; its gradient goes to the first winner. NaN wins."""
+
+    def forward(self, b, node):
+        x, y = b.value(node.inputs[0]), b.value(node)
+        b.emit("forward", "max_pool", **window_fields(self, x, y, b.saved(node, y.rows * y.cols * y.channels)))
+
+    def backward(self, b, node, dy):
+        dx, add = b.into(node.inputs[0])
+        b.emit("backward", "max_pool_backward", **window_fields(self, dx, dy, b.saved(node), add=add))
+
+
+class AvgPool2d(Pool2d):
+    """The mean of a window; with count_include_pad its padding counts as zeros."""
+
+    def __init__(self, kernel, stride, padding, count_include_pad):
+        super().__init__(kernel, stride, padding)
+        self.count_include_pad = count_include_pad
+
+    def forward(self, b, node):
+        b.emit("forward", "avg_pool", **window_fields(self, b.value(node.inputs[0]), b.value(node)))
+
+    def backward(self, b, node, dy):
+        dx, add = b.into(node.inputs[0])
+        b.emit("backward", "avg_pool_backward", **window_fields(self, dx, dy, add=add))
+
+
+class ConvMaxPool(Conv2d):
+    """A convolution whose rows are pooled (and clamped at zero) as they come: made by the plan, never by a module."""
+
+    def __init__(self, conv, pool):
+        super().__init__(conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+        self.pool, self.pool_relu = pool, conv.relu
+
+    @staticmethod
+    def fits(conv, pool):
+        """Windows that share no row, and no padding: a band of rows is pooled once and forgotten."""
+        return type(conv) is Conv2d and type(pool) is MaxPool2d and pool.stride[0] >= pool.kernel[0] and \
+            pool.padding == (0, 0)
+
+    def key(self):
+        return ("conv_max_pool", super().key(), self.pool.key(), self.pool_relu)
+
+    def output(self, node):
+        return Conv2d.shape(self, node.inputs[0].shape)
+
+    def shape(self, x):
+        return self.pool.shape(super().shape(x))
+
+    def forward(self, b, node):
+        shape, y = Conv2d.shape(self, node.inputs[0].shape), b.value(node)
+        band = Layout((shape[0], self.pool.kernel[0], shape[2]))
+        where = b.saved(node, y.rows * y.cols * y.channels)
+        conv = self.conv_fields(b, node, band)
+        pool = window_fields(self.pool, band, y, where, relu=int(self.pool_relu))
+        b.flops(2 * shape[1] * shape[2] * self.weight.data.size)
+        b.emit("forward", "conv_max_pool", conv=conv, pool=pool)
+
+    def backward(self, b, node, dy):
+        if self.pool_relu:
+            b.emit("backward", "relu_backward", **loops(dy, b.value(node), dy))
+        before = Layout(self.output(node), self.grad_border(node))
+        b.emit("backward", "max_pool_backward", **window_fields(self.pool, before, dy, b.saved(node)))
+        self.conv_backward(b, node, before)
+
+

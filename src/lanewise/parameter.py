@@ -1,0 +1,122 @@
+"""Parameters, and the flat arrays that they live in once an optimizer has them."""
+import numpy as np
+
+from .errors import DtypeError, ShapeError
+
+_version = 0
+
+
+def storage_version():
+    """Grows when a parameter's memory moves: plans hold addresses."""
+    return _version
+
+
+def _moved():
+    global _version
+    _version += 1
+
+
+class Parameter:
+    """A trainable array: `.data` and `.grad` are NumPy views (write into them, or assign `.data`)."""
+
+    def __init__(self, data, requires_grad=True):
+        self._data = np.ascontiguousarray(data)
+        if self._data.dtype.name not in ("float32", "float64"):
+            raise DtypeError(f"Parameter: expected float32 or float64 numbers, got {self._data.dtype}")
+        self._grad, self.has_grad, self._requires_grad, self.name = None, False, bool(requires_grad), "?"
+
+    @property
+    def data(self):
+        """The numbers, a view into the model's flat array."""
+        return self._data
+
+    @data.setter
+    def data(self, value):
+        value = np.asarray(value)
+        if value.shape != self._data.shape:
+            raise ShapeError(f"parameter '{self.name}': expected shape {self._data.shape}, got {value.shape}")
+        self._data[...] = value
+
+    @property
+    def grad(self):
+        """The gradient, a view; None before backward() and after zero_grad()."""
+        return self._grad if self.has_grad else None
+
+    @grad.setter
+    def grad(self, value):
+        if value is None:
+            self.has_grad = False
+        else:
+            self.storage_grad()[...] = value
+            self.has_grad = True
+
+    @property
+    def requires_grad(self):
+        """Whether backward() computes a gradient for it."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, flag):
+        self._requires_grad = bool(flag)
+        self.has_grad = False
+        _moved()
+
+    @property
+    def shape(self):
+        """The shape of the numbers."""
+        return self._data.shape
+
+    @property
+    def dtype(self):
+        """The number type."""
+        return self._data.dtype
+
+    def storage_grad(self):
+        """The memory of the gradient, whether or not there is one."""
+        if self._grad is None:
+            self._grad = np.zeros_like(self._data)
+        return self._grad
+
+    def move(self, data, grad):
+        """Take views of other memory, with the numbers copied there."""
+        data[...] = self._data
+        grad[...] = self._grad if self.has_grad else 0
+        self._data, self._grad = data, grad
+        _moved()
+
+    def cast(self, dtype):
+        """Another number type, in memory of its own."""
+        if self._data.dtype != dtype:
+            self._data, self._grad, self.has_grad = self._data.astype(dtype), None, False
+            _moved()
+
+    def numpy(self):
+        """The numbers."""
+        return self._data
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self._data, dtype)
+
+    def __repr__(self):
+        return f"Parameter(shape={self.shape}, dtype={self.dtype})"
+
+
+def aligned(size, dtype):
+    """A zeroed 1-D array that starts on a cache line."""
+    dtype = np.dtype(dtype)
+    raw = np.zeros(size * dtype.itemsize + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start:start + size * dtype.itemsize].view(dtype)
+
+
+def flatten(params):
+    """Move parameters side by side into one flat array, their gradients into another: (data, grad)."""
+    size, dtype = sum(p.data.size for p in params), params[0].data.dtype
+    if any(p.data.dtype != dtype for p in params):
+        raise DtypeError("an optimizer's group expected parameters of one number type, got float32 and float64")
+    data, grad, at = aligned(size, dtype), aligned(size, dtype), 0
+    for p in params:
+        end = at + p.data.size
+        p.move(data[at:end].reshape(p.shape), grad[at:end].reshape(p.shape))
+        at = end
+    return data, grad

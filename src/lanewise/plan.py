@@ -1,0 +1,313 @@
+"""Plans: a graph becomes instruction lists over one arena. Built once, run every step."""
+import threading
+from collections import OrderedDict
+
+import numpy as np
+
+from . import threads
+from ._isa import engine
+from .errors import DtypeError, NonFiniteError
+from .fuse import fuse
+from .graph import Input, run_dtype, topological
+from .nodes.base import Buffer, Layout, Ref
+from .parameter import storage_version
+
+FORWARD, BACKWARD, REDUCE = 1, 2, 4
+MOST_PLANS = 64                         # kept; the least recently used one goes
+_plans = OrderedDict()
+
+
+def plan_for(nodes, losses, backward, feeds):
+    """The plan that computes `nodes`, and the losses [(weight, op)] on them; built, or found."""
+    local = (tuple((w, op.key()) for w, op in losses), backward, storage_version())
+    if len(nodes) == 1:
+        plan = nodes[0].plans.get(local)
+        if plan is not None:
+            return plan
+    order = topological(nodes)
+    place = {id(n): i for i, n in enumerate(order)}
+    key = (local, tuple(place[id(n)] for n in nodes), tuple(
+        (n.op.key(), tuple(place[id(i)] for i in n.inputs), tuple(p.requires_grad for p in n.op.params)) for n in order))
+    plan = _plans.get(key)
+    if plan is None:
+        plan = _plans[key] = Plan(nodes, losses, backward, run_dtype(nodes, feeds))
+        while len(_plans) > MOST_PLANS:
+            _plans.popitem(last=False)
+    else:
+        _plans.move_to_end(key)
+    plan.adopt(order)
+    if len(nodes) == 1:
+        nodes[0].plans[local] = plan
+    return plan
+
+
+class Builder:
+    """What operations emit their instructions to."""
+
+    def __init__(self, nodes, losses, backward, dtype):
+        self.engine = engine(dtype)
+        self.lanes, self.real_bytes = self.engine.lanes, self.engine.real_bytes
+        self.lane_bytes = self.lanes * self.real_bytes
+        self.lists = {"pack": [], "forward": [], "backward": [], "reduce": []}
+        self.work = []                                  # (block, index, name, floating-point operations a sample)
+        self.packed = self.slot_bytes = self.stash_row = 0
+        self.rows, self.keep = [], []                   # bound arrays; what the addresses point into
+        self.values, self.grads, self.written, self._packs, self._saved = {}, {}, set(), {}, {}
+        self.updated, self._flops = [], 0
+        self.inputs, self.outputs, self.input_grads = [], [], []
+        self._emit_all(nodes, losses, backward)
+
+    def _emit_all(self, nodes, losses, backward):
+        order = topological(nodes)
+        self._borders = {}
+        for node in order:
+            for i, border in zip(node.inputs, node.op.borders(node)):
+                self._borders[i] = tuple(map(max, self._borders.get(i, border), border))
+        self._wants = {}
+        for node in order:
+            own = node.op.wants_grad if isinstance(node.op, Input) else any(p.requires_grad for p in node.op.params)
+            self._wants[node] = backward and (own or any(self._wants[i] for i in node.inputs))
+        for node in order:
+            if isinstance(node.op, Input):
+                self.gather(node)
+            else:
+                node.op.forward(self, node)
+        for node in nodes:
+            self.scatter("forward", self.value(node), node.shape, self.outputs)
+        targets = len(self.rows)
+        for k, (weight, op) in enumerate(losses):
+            self.rows.append((1 if op.counts else int(np.prod(nodes[k].shape)), False))
+        for k, (weight, op) in enumerate(losses):
+            self.rows.append((1, True))
+        hits = next((k for k, (_, op) in enumerate(losses) if op.counts), None)
+        if hits is not None:
+            self.rows.append((1, True))
+        for k, (weight, op) in enumerate(losses):
+            x = self.value(nodes[k])
+            dx, add = self.into(nodes[k]) if self.wants(nodes[k]) else (None, 0)
+            self.emit("forward", op.instruction, x=x.start, dx=dx.start if dx else -1,
+                      size=x.channels * x.rows * x.cols, target=targets + k, out=targets + len(losses) + k,
+                      hits=targets + 2 * len(losses) if k == hits else -1, add=add, mean=int(op.reduction == "mean"),
+                      weight=float(weight))
+        for node in reversed(order):
+            if node in self.written and not isinstance(node.op, Input):
+                node.op.backward(self, node, self.grads[node])
+        for node in order:
+            if isinstance(node.op, Input) and node.op.wants_grad and backward:
+                dx, _ = self.into(node) if node not in self.written else (self.grads[node], 0)
+                self.scatter("backward", dx, node.shape, self.input_grads)
+
+    # -- what operations ask for ---------------------------------------------------------------------------------
+
+    def emit(self, block, name, **fields):
+        """Append an instruction to "forward", "backward" or "reduce"."""
+        self.work.append((block, len(self.lists[block]), name, self._flops))
+        self._flops = 0
+        self.lists[block].append((name, fields))
+
+    def flops(self, n):
+        """Floating-point operations a sample of the next instruction, for benchmarks."""
+        self._flops = n
+
+    def value(self, node):
+        """Where the value of a node lies."""
+        if node not in self.values:
+            self.values[node] = Layout(node.shape, self._borders.get(node, (0, 0, 0, 0)))
+        return self.values[node]
+
+    def wants(self, node):
+        """Whether the gradient of a node is needed."""
+        return self._wants[node]
+
+    def into(self, node):
+        """Where to leave a gradient of a node: (layout, 1 if it must be added to what is there)."""
+        add = int(node in self.written)
+        self.written.add(node)
+        if node not in self.grads:
+            self.grads[node] = Layout(node.shape, node.op.grad_border(node) if node.inputs else (0, 0, 0, 0))
+        return self.grads[node], add
+
+    def saved(self, node, size=0):
+        """A buffer that forward() of a node leaves for its backward()."""
+        if node not in self._saved:
+            self._saved[node] = Ref(Buffer(size), 0)
+        return self._saved[node]
+
+    def scratch(self, size):
+        """A flat layout for one operation's own use."""
+        return Layout((size,))
+
+    def slot(self, size):
+        """Bytes in every gradient slot."""
+        at, self.slot_bytes = self.slot_bytes, self.slot_bytes + -(-size // 64) * 64
+        return at
+
+    def pitch(self, size):
+        """Row length for `size` numbers: an odd number of lane vectors, so that a column's rows do not share L1 sets."""
+        return (-(-size // self.lanes) | 1) * self.lanes
+
+    def stash(self, pitch):
+        """Numbers in every sample's row of the stash."""
+        at, self.stash_row = self.stash_row, self.stash_row + pitch
+        return at
+
+    def address(self, p):
+        """The address of a parameter's numbers, 0 for none."""
+        if p is None:
+            return 0
+        self.keep.append(p)
+        return p.data.ctypes.data
+
+    def grad_address(self, p):
+        """The address of a parameter's gradient, 0 where none is wanted."""
+        if p is None or not p.requires_grad:
+            return 0
+        self.keep.append(p)
+        return p.storage_grad().ctypes.data
+
+    def used_before(self, p):
+        """1 where an earlier instruction of this step has written the parameter's gradient."""
+        if p is None or not p.requires_grad:
+            return 0
+        before = any(p is q for q in self.updated)
+        if not before:
+            self.updated.append(p)
+        return int(before)
+
+    def pack(self, key, p, widest, first, outs, groups, taps, runs, reds, **strides):
+        """Pack a parameter's numbers for a kernel, once a run: where in the packed array they start."""
+        if key not in self._packs:
+            self._packs[key] = self.packed
+            self.lists["pack"].append(("pack", dict(
+                src=self.address(p) + first * self.real_bytes, dst=self.packed, groups=groups, outs=outs, taps=taps,
+                runs=runs, reds=reds, widest=widest, **strides)))
+            self.packed += -(-groups * outs * taps * runs * reds // self.lanes) * self.lanes
+        return self._packs[key]
+
+    # -- inputs and outputs -----------------------------------------------------------------------------------------
+
+    def gather(self, node):
+        """Bind an input and bring it into lanes."""
+        x, scale = self.value(node), 0
+        if node.op.scale:
+            array = np.array(node.op.scale, np.float32 if self.real_bytes == 4 else np.float64)
+            self.keep.append(array)
+            scale = array.ctypes.data
+        image = len(node.shape) == 3
+        self.inputs.append(node)
+        self.emit("forward", "gather", **self._moved(x, image), bound=len(self.rows), scale=scale)
+        self.rows.append((x.rows * x.cols * x.channels, False))
+
+    def scatter(self, block, layout, shape, into):
+        """Bind an array (N, ...) that a value's numbers are written to."""
+        into.append((len(self.rows), shape))
+        self.emit(block, "scatter", **self._moved(layout, len(shape) == 3), bound=len(self.rows), scale=0)
+        self.rows.append((layout.rows * layout.cols * layout.channels, True))
+
+    @staticmethod
+    def _moved(x, image):
+        if image:
+            return dict(y=x.start, channels=x.channels, rows=x.rows, cols=x.cols, row=x.row, step=x.channels)
+        return dict(y=x.start, channels=1, rows=1, cols=x.channels, row=x.channels, step=1)
+
+    # -- the arena ----------------------------------------------------------------------------------------------------
+
+    def lay_out(self):
+        """Give every buffer its place: two may share one when the last instruction that mentions the first comes before the
+        first that mentions the second. Returns the arena's size in lanes, with all addresses made numbers."""
+        spans = OrderedDict()
+        sequence = [fields for block in ("forward", "backward") for _, fields in self.lists[block]]
+        for time, fields in enumerate(sequence):
+            for part in (fields, *(f for f in fields.values() if isinstance(f, dict))):
+                for ref in part.values():
+                    if isinstance(ref, Ref):
+                        first, _ = spans.get(ref.buffer, (time, time))
+                        spans[ref.buffer] = (first, time)
+        placed, top = [], 0
+        for buffer, (first, last) in spans.items():
+            if buffer.fixed:
+                first, last = 0, len(sequence)
+            at = 0
+            for start, end, f, l in sorted((p for p in placed if p[2] <= last and first <= p[3]), key=lambda p: p[0]):
+                if at + buffer.size <= start:
+                    break
+                at = max(at, end)
+            buffer.offset = at
+            placed.append((at, at + buffer.size, first, last))
+            top = max(top, at + buffer.size)
+
+        def number(fields):
+            return {k: number(v) if isinstance(v, dict) else v.buffer.offset + v.offset if isinstance(v, Ref) else v
+                    for k, v in fields.items()}
+        for block in ("forward", "backward"):
+            self.lists[block] = [(name, number(fields)) for name, fields in self.lists[block]]
+        return top
+
+
+class Plan:
+    """One network's program: bind arrays, run it, finish the gradients."""
+
+    def __init__(self, nodes, losses, backward, dtype):
+        self.dtype, self.backward, self.losses = np.dtype(dtype), backward, losses
+        b = Builder(fuse(nodes), losses, backward, dtype)
+        arena = b.lay_out()
+        self.arena_bytes = arena * b.lane_bytes
+        self.params = b.updated
+        self.work, self.lanes = b.work, b.lanes
+        self._outputs, self._input_grads = b.outputs, b.input_grads
+        self._inputs, self._n_rows = b.inputs, len(b.rows)
+        self._has_hits = any(op.counts for _, op in losses)
+        self.program = b.engine.Program(
+            b.lists, arena, b.packed, b.slot_bytes, b.stash_row, b.rows,
+            [(p.storage_grad().ctypes.data, p.data.size) for p in self.params], b.keep)
+        self.runs = self.steps = 0
+        self._lock = threading.Lock()
+
+    def adopt(self, order):
+        """Take the inputs of an equal graph, in its own order, as this plan's."""
+        self._inputs = [n for n in order if isinstance(n.op, Input)]
+
+    def run(self, feeds, n, targets=()):
+        """Forward, and backward up to the gradient slots where the plan has one: (outputs, losses, hits)."""
+        empty, dtype = np.empty, self.dtype
+        self._feeds = own = [feeds[i] for i in self._inputs]
+        for target in targets:
+            if target.dtype.kind == "f" and target.dtype != dtype:
+                raise DtypeError(f"MSELoss expected targets of {dtype}, got {target.dtype}")
+        outputs = [empty((n, *shape), dtype) for _, shape in self._outputs]
+        losses = [empty(n, dtype) for _ in self.losses]
+        hits = empty(n, dtype) if self._has_hits else None
+        self._dx = [empty((n, *shape), dtype) for _, shape in self._input_grads]
+        arrays = (*[f.bound() for f in own], *outputs, *targets, *losses, *([hits] if self._has_hits else ()), *self._dx)
+        with self._lock:
+            self.program.run(n, arrays, FORWARD | BACKWARD if self.backward else FORWARD, False, threads.get_num_threads())
+            self.runs += 1
+        return outputs, losses, hits
+
+    def finish(self, loss):
+        """Reduce the gradient slots of the last run into `.grad`; NonFiniteError if the loss or a gradient is not a number."""
+        step, self.steps = self.steps, self.steps + 1
+        if not np.isfinite(loss):
+            self._forget()
+            raise NonFiniteError(f"the loss is {loss} at step {step}: its gradients were dropped and the weights are those "
+                                 f"before it")
+        accumulate = [p.has_grad for p in self.params]
+        if any(accumulate) and not all(accumulate):
+            for p in self.params:
+                if not p.has_grad:
+                    p.storage_grad()[...] = 0
+        with self._lock:
+            finite = self.program.run(0, (), REDUCE, any(accumulate), threads.get_num_threads())
+        if not finite:
+            self._forget()
+            raise NonFiniteError(f"a gradient is not finite at step {step} (the loss is {loss}): the gradients were dropped "
+                                 f"and the weights are those before it")
+        for p in self.params:
+            p.has_grad = True
+        owners = [f.tensor for f in self._feeds if f.tensor is not None]
+        for tensor, dx in zip(owners, self._dx):
+            tensor.grad = dx if tensor.grad is None else tensor.grad + dx
+
+    def _forget(self):
+        for p in self.params:
+            p.has_grad = False

@@ -1,0 +1,17 @@
+"""Random numbers: from the seed that manual_seed gave, or from an rng= argument. NumPy's global state is not touched."""
+import numpy as np
+
+_generator = np.random.default_rng()
+
+
+def manual_seed(seed):
+    """Seed what lanewise draws from when no rng= is given: initial weights, shuffling."""
+    global _generator
+    _generator = np.random.default_rng(seed)
+
+
+def as_rng(rng=None):
+    """A Generator from None (the process's own), a seed or a Generator."""
+    if rng is None:
+        return _generator
+    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)

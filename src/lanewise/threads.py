@@ -1,0 +1,68 @@
+"""How many threads a step uses."""
+import math
+import os
+
+from ._isa import engine
+
+_forked = False
+_wanted = None
+
+
+def _quota():
+    """CPUs of the cgroup's quota (v2, then v1), or infinity."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as f:
+            limit, period = f.read().split()[:2]
+    except (OSError, ValueError):
+        try:
+            with open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") as f, open("/sys/fs/cgroup/cpu/cpu.cfs_period_us") as g:
+                limit, period = f.read().strip(), g.read().strip()
+        except OSError:
+            return math.inf
+    return math.inf if limit in ("max", "-1") else max(1, math.ceil(int(limit) / int(period)))
+
+
+def _variable(name):
+    """The thread count in an environment variable (OpenMP allows a list: its first), or infinity."""
+    first = os.environ.get(name, "").split(",")[0].strip()
+    if not first:
+        return math.inf
+    if not first.isdigit() or int(first) < 1:
+        if name == "LANEWISE_NUM_THREADS":
+            raise ValueError(f"{name}={os.environ[name]}: expected a number of threads, 1 or more")
+        return math.inf
+    return int(first)
+
+
+def default_threads():
+    """The smallest of CPU affinity, the cgroup's quota, OMP_NUM_THREADS and LANEWISE_NUM_THREADS."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpus, _quota(), _variable("OMP_NUM_THREADS"), _variable("LANEWISE_NUM_THREADS"))
+
+
+def get_num_threads():
+    """Threads that the next step uses: what was set or the default, and no more than OpenMP allows (threadpoolctl sets
+    that). 1 in a forked child, where OpenMP's threads do not exist."""
+    if _forked:
+        return 1
+    return max(1, min(_wanted, engine("float32").max_threads()))
+
+
+def set_num_threads(n):
+    """Use n threads from the next step on. The results do not depend on it, to the last bit."""
+    global _wanted
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(f"set_num_threads: expected an integer of 1 or more, got {n!r}")
+    _wanted = n
+    if not _forked and engine("float32").max_threads() < n:
+        engine("float32").set_max_threads(n)
+
+
+def _after_fork():
+    global _forked
+    _forked = True
+
+
+_wanted = default_threads()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
