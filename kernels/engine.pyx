@@ -268,7 +268,7 @@ cdef class Program:
 
     def run(self, idx n, tuple arrays, idx phases, bint accumulate, int threads):
         """Run `phases` (1 forward, 2 backward, 4 reduce) on n samples; `arrays`: one for each bound array, or a pair
-        (array, int64 index of the rows). True unless a gradient is not finite."""
+        (array, int64 index of the rows). The reduction alone is that of the last run. True unless a gradient is not finite."""
         cdef Py_buffer views[64]
         cdef idx i, held = 0, row, need
         cdef Bound* b
@@ -276,9 +276,10 @@ cdef class Program:
         self.team.phases = phases
         self.team.finite = 1
         self.team.next_slot = 0
-        self.team.shards = (n + LANES - 1) // LANES
-        self.team.ctx.n = n
-        self.team.ctx.n_slots = min(self.team.shards, MOST_SLOTS) if phases & (BACKWARD | REDUCE) else self.team.shards
+        if phases & FORWARD:
+            self.team.shards = (n + LANES - 1) // LANES
+            self.team.ctx.n = n
+            self.team.ctx.n_slots = min(self.team.shards, MOST_SLOTS) if phases & BACKWARD else self.team.shards
         self.team.ctx.accumulate = accumulate
         try:
             for i in range(self.n_bound if phases & FORWARD else 0):
