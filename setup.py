@@ -86,6 +86,6 @@ class BuildKernels(build_ext):
 
 extensions = [Extension("lanewise._kernels.cpu", ["kernels/cpu.pyx"], extra_compile_args=["-O2", "-w", "-g0"])]
 extensions += [Extension(f"lanewise._kernels.{isa}_{dtype}.engine", ["kernels/engine.pyx"],
-                         extra_compile_args=FLAGS + march + define, extra_link_args=["-fopenmp", "-s"])
+                         extra_compile_args=FLAGS + march + define, extra_link_args=["-fopenmp"])
                for isa, march in ISAS.items() for dtype, define in DTYPES.items()]
 setup(ext_modules=extensions, cmdclass={"build_ext": BuildKernels})

@@ -153,12 +153,28 @@ cdef void execute(Block* block, Context* ctx) noexcept nogil:
         block.code[i].run(ctx, &block.code[i].args)
 
 
+cdef int all_finite(const real_t* g, idx n) noexcept nogil:
+    # x - x is 0, or NaN where x is not finite.
+    cdef lane_t bad = lane_set(0), v
+    cdef real_t line[LANE_MAX]
+    cdef real_t rest = 0
+    cdef idx i
+    for i in range(n // LANES):
+        v = lane_load(g + i * LANES)
+        bad = bad + (v - v)
+    for i in range(n - n % LANES, n):
+        rest += g[i] - g[i]
+    lane_store(line, bad)
+    for i in range(LANES):
+        rest += line[i]
+    return rest == 0
+
+
 cdef void take_part(Team* team, int tid, int threads) noexcept nogil:
     # One thread's share of a step: pack weights; whole slots, shard by shard; reduce.
     cdef Context ctx = team.ctx
-    cdef idx slot, shard, i, j
+    cdef idx slot, shard, i
     cdef unsigned int mode = float_mode_flush()
-    cdef real_t bad = 0
     cdef Span* g
     ctx.tid = tid
     ctx.threads = threads
@@ -184,10 +200,9 @@ cdef void take_part(Team* team, int tid, int threads) noexcept nogil:
         team_barrier()
         for i in range(team.n_grads):
             g = team.grads + i
-            for j in range(share(g.size, tid, threads), share(g.size, tid + 1, threads)):
-                bad += g.data[j] - g.data[j]            # 0, or NaN where the gradient is not finite
-        if bad != 0:
-            team.finite = 0
+            if not all_finite(g.data + share(g.size, tid, threads),
+                              share(g.size, tid + 1, threads) - share(g.size, tid, threads)):
+                team.finite = 0
     float_mode_set(mode)
 
 
@@ -338,13 +353,16 @@ def sgd(size_t p, size_t g, size_t buf, idx n, double lr, double momentum, doubl
     """One SGD step over n flat numbers at the addresses p (parameters), g (gradients), buf (momentum)."""
     cdef idx i, chunks = (n + CHUNK - 1) // CHUNK
     cdef int t
+    cdef unsigned int mode
     cdef real_t* pp = <real_t*> p
     cdef real_t* gg = <real_t*> g
     cdef real_t* bb = <real_t*> buf
     for t in prange(threads, nogil=True, num_threads=threads, schedule="static", chunksize=1):
+        mode = float_mode_flush()
         for i in range(share(chunks, t, threads), share(chunks, t + 1, threads)):
             sgd_span(pp + i * CHUNK, gg + i * CHUNK, bb + i * CHUNK, least(CHUNK, n - i * CHUNK), <real_t> lr,
                      <real_t> momentum, <real_t> dampening, <real_t> decay, nesterov, first)
+        float_mode_set(mode)
 
 
 def adam(size_t p, size_t g, size_t m, size_t v, idx n, double lr, double beta1, double beta2, double eps, double decay,
@@ -352,15 +370,18 @@ def adam(size_t p, size_t g, size_t m, size_t v, idx n, double lr, double beta1,
     """The t-th (from 1) Adam step over n flat numbers at the addresses p, g, m (first moment), v (second moment)."""
     cdef idx i, chunks = (n + CHUNK - 1) // CHUNK
     cdef int j
+    cdef unsigned int mode
     cdef real_t* pp = <real_t*> p
     cdef real_t* gg = <real_t*> g
     cdef real_t* mm = <real_t*> m
     cdef real_t* vv = <real_t*> v
     cdef real_t step = <real_t> (lr / (1 - beta1 ** t)), root = <real_t> (1 / (1 - beta2 ** t) ** 0.5)
     for j in prange(threads, nogil=True, num_threads=threads, schedule="static", chunksize=1):
+        mode = float_mode_flush()
         for i in range(share(chunks, j, threads), share(chunks, j + 1, threads)):
             adam_span(pp + i * CHUNK, gg + i * CHUNK, mm + i * CHUNK, vv + i * CHUNK, least(CHUNK, n - i * CHUNK), step,
                       <real_t> beta1, <real_t> beta2, <real_t> eps, <real_t> decay, root)
+        float_mode_set(mode)
 
 
 def max_threads():
