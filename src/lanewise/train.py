@@ -1,1 +1,158 @@
-Trainer=None
+"""Trainer: the loop everybody writes, with history, Ctrl-C and failure handled."""
+import signal
+import threading
+import time
+
+import numpy as np
+
+from .data.dataset import Dataset
+from .errors import ShapeError
+from .graph import Value, leaf
+from .rng import as_rng
+
+CHUNK = 4096            # samples of one forward call in evaluate() and predict()
+
+
+class _Interrupt:
+    """While it is entered, the first Ctrl-C is noted and left to the next step; a second one is raised at once."""
+
+    def __enter__(self):
+        self.asked, self._old = False, None
+        if threading.current_thread() is threading.main_thread():
+            self._old = signal.getsignal(signal.SIGINT)
+            if self._old is signal.default_int_handler:
+                signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def _note(self, number, frame):
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *error):
+        if self._old is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._old)
+
+
+class Trainer:
+    """Trains `model` with `loss_fn` and `optimizer`; `history` is a dict of lists, one number an epoch."""
+
+    def __init__(self, model, loss_fn, optimizer=None):
+        self.model, self.loss_fn, self.optimizer = model, loss_fn, optimizer
+        self.history = {"loss": [], "accuracy": [], "val_loss": [], "val_accuracy": [], "seconds": []}
+
+    def fit(self, data, epochs=1, batch_size=32, validation_data=None, schedule=None, shuffle=True, rng=None,
+            on_step=None):
+        """Train on (x, y) arrays or a Dataset; returns `history`.
+
+        `schedule`: its step() follows every optimizer step. `on_step(epoch, step, steps, loss, accuracy, n)` is called after
+        every step with running means. A NaN stops training with NonFiniteError and the last good weights; Ctrl-C stops after
+        the running step with KeyboardInterrupt and the weights of that step."""
+        if self.optimizer is None:
+            raise ValueError("Trainer.fit: expected an optimizer, got none")
+        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+            raise ValueError(f"Trainer.fit: expected epochs of 1 or more, got {epochs!r}")
+        data = _pairs(data)
+        rng, steps = as_rng(rng), -(-len(data) // batch_size) if isinstance(batch_size, int) and batch_size > 0 else 0
+        self.model.train()
+        with _Interrupt() as interrupt:
+            for epoch in range(epochs):
+                total = correct = seen = 0
+                start = time.perf_counter()
+                for step, (x, y) in enumerate(data.batches(batch_size, shuffle=shuffle, rng=rng)):
+                    self.optimizer.zero_grad()
+                    loss = self.loss_fn(self.model(x), y)
+                    loss.backward()
+                    self.optimizer.step()
+                    if schedule is not None:
+                        schedule.step()
+                    seen += len(y)
+                    total += loss.item() * len(y)
+                    if loss._hits is not None:
+                        correct += loss.correct
+                    if on_step is not None:
+                        on_step(epoch, step, steps, total / seen, correct / seen, len(y))
+                    if interrupt.asked:
+                        raise KeyboardInterrupt
+                self._note(total / seen, correct / seen if loss._hits is not None else None,
+                           time.perf_counter() - start, validation_data)
+        return self.history
+
+    def _note(self, loss, accuracy, seconds, validation_data):
+        self.history["loss"].append(loss)
+        self.history["seconds"].append(seconds)
+        if accuracy is not None:
+            self.history["accuracy"].append(accuracy)
+        if validation_data is not None:
+            result = self.evaluate(validation_data)
+            for name, value in result.items():
+                self.history["val_" + name].append(value)
+
+    def evaluate(self, data):
+        """{"loss": mean, "accuracy": share classified correctly (with class labels)} on (x, y) or a Dataset; no training."""
+        data, mode = _pairs(data), self.model.training
+        total = correct = 0
+        self.model.eval()
+        try:
+            for x, y in data.batches(CHUNK, shuffle=False):
+                loss = self.loss_fn(self.model(x), y)
+                total += loss.item() * (len(y) if self.loss_fn.reduction == "mean" else 1)
+                correct += loss.correct if loss._hits is not None else 0
+        finally:
+            self.model.train(mode)
+        result = {"loss": total / len(data) if self.loss_fn.reduction == "mean" else total}
+        if loss._hits is not None:
+            result["accuracy"] = correct / len(data)
+        return result
+
+    def predict(self, x):
+        """The model's output, (N, ...) array, for an array or a Dataset's images."""
+        mode = self.model.training
+        self.model.eval()
+        try:
+            if isinstance(x, Dataset):
+                parts = [b for b, _ in x.batches(CHUNK, shuffle=False)]
+            else:
+                _, feed = leaf(x)
+                parts = [feed.array[i:i + CHUNK] for i in range(0, feed.n, CHUNK)]
+            return np.concatenate([_numbers(self.model(p)) for p in parts])
+        finally:
+            self.model.train(mode)
+
+
+def _numbers(value):
+    if not isinstance(value, Value):
+        raise TypeError(f"Trainer.predict: expected a model with one output, got {type(value).__name__}")
+    return value.numpy()
+
+
+class _Arrays:
+    """(x, y) arrays as batches: what a Dataset does, for any kind of target."""
+
+    def __init__(self, x, y):
+        (_, _, self.scale, _), feed = leaf(x)
+        self.x, self.y = feed.array, np.asarray(y)
+        if len(self.y) != len(self.x):
+            raise ShapeError(f"expected as many targets as inputs ({len(self.x)}), got {len(self.y)}")
+
+    def __len__(self):
+        return len(self.x)
+
+    def batches(self, batch_size, shuffle=True, rng=None):
+        """Yield (Batch, targets)."""
+        from .data.dataset import Batch
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"expected a batch_size of 1 or more, got {batch_size!r}")
+        n = len(self)
+        order = as_rng(rng).permutation(n) if shuffle else np.arange(n)
+        for at in range(0, n, batch_size):
+            index = order[at:at + batch_size]
+            yield Batch(self.x, index, self.scale), self.y[index]
+
+
+def _pairs(data):
+    if isinstance(data, Dataset):
+        return data
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise TypeError(f"expected (x, y) arrays or a Dataset, got {type(data).__name__}")
+    return _Arrays(*data)

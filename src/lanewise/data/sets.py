@@ -1,0 +1,93 @@
+"""The sets that have a name: one inside the package, three that are looked for on disk or downloaded."""
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError
+from .dataset import Dataset
+from .readers import read_cifar10, read_idx
+
+FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+DIGITS = [str(i) for i in range(10)]
+CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+IDX = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
+BATCHES = [f"cifar-10-batches-bin/{b}.bin" for b in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")]
+
+# name: class names, mean and std of the training pixels (0..1), and where the whole archives are published with their MD5
+# sums, as the sets' own pages give them
+SETS = {
+    "fashion-mnist-mini": dict(classes=FASHION, mean=0.2860, std=0.3530),
+    "fashion-mnist": dict(classes=FASHION, mean=0.2860, std=0.3530, url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+                          md5=["8d4fb7e6c68d591d4c3dfef9ec88bf0d", "25c81989df183df01b3e8a0aad5dffbe",
+                               "bef4ecab320f06d8554ea6380940ec79", "bb300cfdad3c16e7a12a480ee83cd310"]),
+    "mnist": dict(classes=DIGITS, mean=0.1307, std=0.3081, url="https://ossci-datasets.s3.amazonaws.com/mnist/",
+                  md5=["f68b3c2dcbeaaa9fbdd348bbdeb94873", "d53e105ee54ea40749a09fcbcd1e9432",
+                       "9fb629c4189551a2d022fa330f9573f3", "ec29112dd5afa0611ce80d1b7f02629c"]),
+    "cifar-10": dict(classes=CIFAR, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616),
+                     url="https://www.cs.toronto.edu/~kriz/", md5=["c32a1d4ab5d03f1284b67883e8d87530"]),
+}
+
+
+def home():
+    """Where full sets are: $LANEWISE_DATA, or ~/.cache/lanewise."""
+    return Path(os.environ.get("LANEWISE_DATA") or Path.home() / ".cache" / "lanewise")
+
+
+def _download(name, folder):
+    try:
+        import pooch
+    except ImportError:
+        raise DataError(f"the data set '{name}' is not in {folder}: put its published files there (or set LANEWISE_DATA), or "
+                        f"install lanewise[data], which downloads it") from None
+    spec = SETS[name]
+    files = ["cifar-10-binary.tar.gz"] if name == "cifar-10" else [f + ".gz" for f in IDX]
+    try:
+        for file, md5 in zip(files, spec["md5"]):
+            pooch.retrieve(spec["url"] + file, "md5:" + md5, fname=file, path=folder,
+                           processor=pooch.Untar(extract_dir=".") if file.endswith(".tar.gz") else None)
+    except Exception as error:                          # whatever the network raises becomes one sentence
+        raise DataError(f"the data set '{name}' is not in {folder} and could not be downloaded from {spec['url']}: "
+                        f"{type(error).__name__}") from None
+
+
+def _idx_files(folder):
+    found = [next((p for p in (folder / f, folder / (f + ".gz")) if p.is_file()), None) for f in IDX]
+    return found if all(found) else None
+
+
+def _cifar_files(folder):
+    found = [folder / f for f in BATCHES]
+    return found if all(p.is_file() for p in found) else None
+
+
+def load(name):
+    """(training Dataset, test Dataset) of "fashion-mnist-mini" (in the package), "mnist", "fashion-mnist" or "cifar-10".
+
+    Full sets are read from home()/NAME, in the formats that they are published in, and downloaded there with pooch (extra
+    [data]) when they are missing. DataError for an unknown name, or files missing, truncated or of another format."""
+    if name not in SETS:
+        raise DataError(f"unknown data set '{name}': expected one of {', '.join(SETS)}")
+    spec = SETS[name]
+    folder = Path(__file__).parent / name if name == "fashion-mnist-mini" else home() / name
+    find = _cifar_files if name == "cifar-10" else _idx_files
+    files = find(folder)
+    if files is None:
+        _download(name, folder)
+        files = find(folder)
+        if files is None:
+            raise DataError(f"the data set '{name}' is not whole in {folder}: expected "
+                            f"{', '.join(BATCHES if name == 'cifar-10' else IDX)}")
+    if name == "cifar-10":
+        parts = [read_cifar10(files[:5]), read_cifar10(files[5:])]
+    else:
+        parts = [_images(*files[:2]), _images(*files[2:])]
+    return tuple(Dataset(x, y, spec["mean"], spec["std"], spec["classes"]) for x, y in parts)
+
+
+def _images(images, labels):
+    x, y = read_idx(images), read_idx(labels)
+    if x.ndim != 3 or x.dtype != np.uint8 or y.shape != x.shape[:1]:
+        raise DataError(f"{images}: expected uint8 images (N, H, W) with a label each, got {x.dtype} {x.shape} and "
+                        f"{y.shape} labels")
+    return x[:, None], y.astype(np.int64)
