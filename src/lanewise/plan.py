@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from . import threads
+from . import _isa, threads
 from ._isa import engine
 from .errors import DtypeError, NonFiniteError
 from .fuse import fuse
@@ -19,7 +19,7 @@ _plans = OrderedDict()
 
 def plan_for(nodes, losses, backward, feeds):
     """The plan that computes `nodes`, and the losses [(weight, op)] on them; built, or found."""
-    local = (tuple((w, op.key()) for w, op in losses), backward, storage_version())
+    local = (tuple((w, op.key()) for w, op in losses), backward, storage_version(), _isa.isa)
     if len(nodes) == 1:
         plan = nodes[0].plans.get(local)
         if plan is not None:
