@@ -145,7 +145,7 @@ def train(name, model, epochs, batch_size, optimizer, lr, seed, n_threads, outpu
     io.save(net, output, dict(model=model, shape=shape, mean=training.mean, std=training.std, classes=training.classes))
     io.save_json(history, dict(data=name, model=model, optimizer=optimizer, lr=lr, epochs=epochs, batch_size=batch_size,
                                seed=seed, machine=machine(), initial_loss=first, seconds=seconds, test=result,
-                               **{k: v for k, v in trainer.history.items() if v}))
+                               history={k: v for k, v in trainer.history.items() if v}))
     click.echo(f"saved     {output}, {history}")
     click.echo(f"time      {seconds:.2f} s for {report.done:,} images, {report.done / max(seconds, 1e-9):,.0f} images/s; "
                f"{time.perf_counter() - start:.2f} s in all")

@@ -128,8 +128,8 @@ class Value:
         """The numbers: (N, ...) array. Runs the forward pass unless a loss on this value already has."""
         if self._result is None:
             from .plan import plan_for
-            plan = plan_for([self.node], [], False, self.feeds)
-            self._result = plan.run(self.feeds, self.n)[0][0]
+            plan, feeds = plan_for([self.node], [], False, self.feeds)
+            self._result = plan.run(feeds, self.n)[0][0]
         return self._result
 
     def __array__(self, dtype=None, copy=None):
@@ -295,7 +295,7 @@ class Loss:
         from .plan import plan_for
         terms = self.terms
         nodes, feeds = merge([t[2] for t in terms]) if len(terms) > 1 else ([terms[0][2].node], terms[0][2].feeds)
-        self._plan = plan_for(nodes, [(t[0], t[1]) for t in terms], backward, feeds)
+        self._plan, feeds = plan_for(nodes, [(t[0], t[1]) for t in terms], backward, feeds)
         outputs, self._losses, self._hits = self._plan.run(feeds, terms[0][2].n, [t[3] for t in terms])
         self._run = self._plan.runs if backward else None
         for (_, _, v, _), out in zip(terms, outputs):

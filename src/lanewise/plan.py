@@ -18,12 +18,12 @@ _plans = OrderedDict()
 
 
 def plan_for(nodes, losses, backward, feeds):
-    """The plan that computes `nodes`, and the losses [(weight, op)] on them; built, or found."""
+    """The plan that computes `nodes`, and the losses [(weight, op)] on them, built or found; and the feeds in its order."""
     local = (tuple((w, op.key()) for w, op in losses), backward, storage_version(), _isa.isa)
     if len(nodes) == 1:
-        plan = nodes[0].plans.get(local)
-        if plan is not None:
-            return plan
+        found = nodes[0].plans.get(local)
+        if found is not None:
+            return found[0], [feeds[i] for i in found[1]]
     order = topological(nodes)
     place = {id(n): i for i, n in enumerate(order)}
     key = (local, tuple(place[id(n)] for n in nodes), tuple(
@@ -35,10 +35,10 @@ def plan_for(nodes, losses, backward, feeds):
             _plans.popitem(last=False)
     else:
         _plans.move_to_end(key)
-    plan.adopt(order)
+    inputs = [n for n in order if isinstance(n.op, Input)]
     if len(nodes) == 1:
-        nodes[0].plans[local] = plan
-    return plan
+        nodes[0].plans[local] = plan, inputs
+    return plan, [feeds[i] for i in inputs]
 
 
 class Builder:
@@ -54,7 +54,7 @@ class Builder:
         self.rows, self.keep = [], []                   # bound arrays; what the addresses point into
         self.values, self.grads, self.written, self._packs, self._saved = {}, {}, set(), {}, {}
         self.updated, self._flops = [], 0
-        self.inputs, self.outputs, self.input_grads = [], [], []
+        self.outputs, self.input_grads = [], []
         self._emit_all(nodes, losses, backward)
 
     def _emit_all(self, nodes, losses, backward):
@@ -194,7 +194,6 @@ class Builder:
             self.keep.append(array)
             scale = array.ctypes.data
         image = len(node.shape) == 3
-        self.inputs.append(node)
         self.emit("forward", "gather", **self._moved(x, image), bound=len(self.rows), scale=scale)
         self.rows.append((x.rows * x.cols * x.channels, False))
 
@@ -255,7 +254,6 @@ class Plan:
         self.params = b.updated
         self.work, self.lanes = b.work, b.lanes
         self._outputs, self._input_grads = b.outputs, b.input_grads
-        self._inputs, self._n_rows = b.inputs, len(b.rows)
         self._has_hits = any(op.counts for _, op in losses)
         self.program = b.engine.Program(
             b.lists, arena, b.packed, b.slot_bytes, b.stash_row, b.rows,
@@ -263,14 +261,10 @@ class Plan:
         self.runs = self.steps = 0
         self._lock = threading.Lock()
 
-    def adopt(self, order):
-        """Take the inputs of an equal graph, in its own order, as this plan's."""
-        self._inputs = [n for n in order if isinstance(n.op, Input)]
-
     def run(self, feeds, n, targets=()):
         """Forward, and backward up to the gradient slots where the plan has one: (outputs, losses, hits)."""
         empty, dtype = np.empty, self.dtype
-        self._feeds = own = [feeds[i] for i in self._inputs]
+        self._feeds = feeds
         for target in targets:
             if target.dtype.kind == "f" and target.dtype != dtype:
                 raise DtypeError(f"MSELoss expected targets of {dtype}, got {target.dtype}")
@@ -278,7 +272,7 @@ class Plan:
         losses = [empty(n, dtype) for _ in self.losses]
         hits = empty(n, dtype) if self._has_hits else None
         self._dx = [empty((n, *shape), dtype) for _, shape in self._input_grads]
-        arrays = (*[f.bound() for f in own], *outputs, *targets, *losses, *([hits] if self._has_hits else ()), *self._dx)
+        arrays = (*[f.bound() for f in feeds], *outputs, *targets, *losses, *([hits] if self._has_hits else ()), *self._dx)
         with self._lock:
             self.program.run(n, arrays, FORWARD | BACKWARD if self.backward else FORWARD, False, threads.get_num_threads())
             self.runs += 1

@@ -1,0 +1,106 @@
+"""The table of operations: a module, the shape of its inputs, and the reference it is held against.
+
+A case's reference takes the inputs, then the parameters in the module's order, all float64. test_ops.py runs every case on
+every build; test_torch.py runs those that have a PyTorch module of the same name. `reduction`: how many products are summed
+for one number of the result, from which the tolerance follows."""
+from dataclasses import dataclass, field
+from typing import Callable
+
+import numpy as np
+import reference as ref
+
+import lanewise as lw
+from lanewise import nn
+
+
+@dataclass
+class Case:
+    """One operation at one shape."""
+    name: str
+    make: Callable
+    shapes: list
+    reference: Callable
+    reduction: int = 1
+    torch: tuple = None                 # (name in torch.nn, arguments, keywords)
+    integers: bool = field(default=False)   # sums and products only: exact on integers
+
+
+def conv(shape, outs, kernel, **kw):
+    """A Conv2d case, by PyTorch's arguments."""
+    pairs = {k: (v, v) if isinstance(v, int) and k != "groups" else v for k, v in kw.items() if k != "bias"}
+    if pairs.get("padding") == "same":
+        two = (kernel, kernel) if isinstance(kernel, int) else kernel
+        total = [d * (k - 1) for d, k in zip(pairs.get("dilation", (1, 1)), two)]
+        pairs["padding"] = tuple(t // 2 for t in total) + tuple(t - t // 2 for t in total)
+    label = ",".join(f"{k}={v}" for k, v in kw.items())
+    taps = kernel ** 2 if isinstance(kernel, int) else kernel[0] * kernel[1]
+    return Case(f"Conv2d {shape} to {outs}, {kernel}, {label}", lambda: nn.Conv2d(shape[0], outs, kernel, **kw), [shape],
+                lambda x, w, b=None: ref.conv2d(x, w, b, **pairs), shape[0] * taps * shape[1] * shape[2],
+                ("Conv2d", (shape[0], outs, kernel), kw), True)
+
+
+def pool(kind, shape, kernel, **kw):
+    """A pooling case."""
+    two = (kernel, kernel) if isinstance(kernel, int) else kernel
+    pairs = {k: (v, v) if type(v) is int else v for k, v in kw.items()}
+    pairs.setdefault("stride", two)
+    function = ref.max_pool2d if kind == "MaxPool2d" else ref.avg_pool2d
+    return Case(f"{kind} {shape}, {kernel}, {kw}", lambda: getattr(nn, kind)(kernel, **kw), [shape],
+                lambda x: function(x, two, **pairs), two[0] * two[1], (kind, (kernel,), kw), kind == "MaxPool2d")
+
+
+def plain(name, shapes, forward, reference, integers=False):
+    """A case from functions: forward(values...) on traced values."""
+    class Plain(nn.Module):
+        def forward(self, *x):
+            return forward(*x)
+    return Case(name, Plain, shapes, reference, 4, None, integers)
+
+
+CASES = [
+    conv((1, 9, 9), 6, 5), conv((6, 8, 7), 16, 5), conv((3, 6, 6), 4, 3, padding=1), conv((2, 7, 8), 5, 3, stride=2),
+    conv((2, 9, 8), 3, 3, stride=2, padding=1), conv((2, 8, 8), 3, 3, stride=(3, 2), padding=(2, 1)),
+    conv((2, 9, 9), 3, 3, dilation=2), conv((2, 9, 9), 3, 3, dilation=2, stride=2, padding=2),
+    conv((2, 9, 10), 4, (3, 2), dilation=(1, 3), stride=(2, 3), padding=(1, 2)), conv((4, 6, 6), 6, 3, groups=2, padding=1),
+    conv((4, 7, 7), 4, 3, groups=4, stride=2, padding=1), conv((3, 5, 5), 7, 1), conv((3, 6, 5), 2, 1, stride=2),
+    conv((2, 5, 5), 3, 2, padding="same"), conv((2, 6, 6), 3, 3, padding="same", dilation=2), conv((3, 5, 5), 2, 5, bias=False),
+    conv((2, 4, 4), 3, 3, padding=4), conv((1, 5, 4), 2, (1, 4)), conv((5, 6, 6), 32, 3, padding=1),
+    conv((3, 7, 7), 40, 3, stride=2, padding=1), conv((16, 4, 4), 33, 1), conv((2, 8, 9), 35, 3, dilation=2, padding=1),
+    pool("MaxPool2d", (3, 8, 8), 2), pool("MaxPool2d", (3, 9, 7), 2), pool("MaxPool2d", (2, 9, 9), 3, stride=2, padding=1),
+    pool("MaxPool2d", (2, 6, 8), (2, 3), stride=(1, 2)), pool("MaxPool2d", (2, 9, 9), 2, stride=3),
+    pool("AvgPool2d", (3, 8, 8), 2), pool("AvgPool2d", (2, 9, 9), 3, stride=2, padding=1),
+    pool("AvgPool2d", (2, 9, 8), 3, stride=2, padding=1, count_include_pad=False), pool("AvgPool2d", (2, 5, 5), (2, 3), stride=1),
+    Case("Linear 13 to 10", lambda: nn.Linear(13, 10), [(13,)], ref.linear, 13, ("Linear", (13, 10), {}), True),
+    Case("Linear 70 to 1, no bias", lambda: nn.Linear(70, 1, bias=False), [(70,)], ref.linear, 70,
+         ("Linear", (70, 1), {"bias": False}), True),
+    Case("Linear 33 to 50", lambda: nn.Linear(33, 50), [(33,)], ref.linear, 50, ("Linear", (33, 50), {}), True),
+    Case("ReLU image", nn.ReLU, [(3, 4, 5)], ref.relu, 1, ("ReLU", (), {}), True),
+    Case("ReLU vector", nn.ReLU, [(7,)], ref.relu, 1, ("ReLU", (), {}), True),
+    Case("Softmax vector", nn.Softmax, [(10,)], ref.softmax, 10, ("Softmax", (1,), {})),
+    Case("Softmax channels", nn.Softmax, [(4, 3, 2)], ref.softmax, 4, ("Softmax", (1,), {})),
+    Case("Softmax rows", lambda: nn.Softmax(2), [(4, 3, 2)], lambda x: ref.softmax(x, 2), 4, ("Softmax", (2,), {})),
+    Case("Softmax cols", lambda: nn.Softmax(-1), [(4, 3, 2)], lambda x: ref.softmax(x, 3), 4, ("Softmax", (-1,), {})),
+    Case("Softmax sequence", lambda: nn.Softmax(1), [(5, 6)], lambda x: ref.softmax(x, 1), 5, ("Softmax", (1,), {})),
+    Case("Identity", nn.Identity, [(2, 3, 3)], lambda x: x, 1, ("Identity", (), {}), True),
+    Case("Flatten", nn.Flatten, [(3, 4, 5)], lambda x: x.reshape(len(x), -1), 1, ("Flatten", (), {}), True),
+    Case("Flatten(2)", lambda: nn.Flatten(2), [(3, 4, 5)], lambda x: x.reshape(len(x), 3, 20), 1, ("Flatten", (2,), {}), True),
+    plain("a + b images", [(3, 4, 5)] * 2, lambda a, b: a + b, lambda a, b: a + b, True),
+    plain("a * b vectors", [(9,)] * 2, lambda a, b: a * b, lambda a, b: a * b, True),
+    plain("a * a", [(2, 3, 3)], lambda a: a * a, lambda a: a * a, True),
+    plain("a + a", [(2, 3, 3)], lambda a: a + a, lambda a: a + a, True),
+    plain("3 - 2 a / 4", [(2, 3, 3)], lambda a: 3 - 2 * a / 4, lambda a: 3 - 2 * a / 4),
+    plain("a - b", [(5,)] * 2, lambda a, b: a - b, lambda a, b: a - b, True),
+    plain("reshape image to image", [(2, 3, 4)], lambda a: a.reshape(-1, 4, 3, 2), lambda a: a.reshape(-1, 4, 3, 2), True),
+    plain("reshape vector to image", [(12,)], lambda a: a.reshape(a.shape[0], 3, 2, 2), lambda a: a.reshape(-1, 3, 2, 2), True),
+    plain("reshape vector to sequence", [(12,)], lambda a: a.reshape(-1, 3, 4), lambda a: a.reshape(-1, 3, 4), True),
+    plain("concat channels", [(2, 3, 4), (5, 3, 4)], lambda a, b: lw.concat([a, b]),
+          lambda a, b: np.concatenate([a, b], 1), True),
+    plain("concat rows", [(2, 3, 4), (2, 1, 4)], lambda a, b: lw.concat([a, b], 2),
+          lambda a, b: np.concatenate([a, b], 2), True),
+    plain("concat cols", [(2, 3, 4), (2, 3, 2)], lambda a, b: lw.concat([a, b], -1),
+          lambda a, b: np.concatenate([a, b], 3), True),
+    plain("concat vectors with itself", [(3,)], lambda a: lw.concat([a, a], 1),
+          lambda a: np.concatenate([a, a], 1), True),
+    plain("concat sequences", [(2, 3), (2, 5)], lambda a, b: lw.concat([a, b], 2),
+          lambda a, b: np.concatenate([a, b], 2), True),
+]

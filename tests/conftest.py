@@ -1,0 +1,33 @@
+"""Fixtures that many tests share: every ISA build, every number type, the batch sizes around a shard."""
+import numpy as np
+import pytest
+
+import lanewise as lw
+from lanewise import _isa
+
+
+@pytest.fixture(params=_isa.supported())
+def isa(request, monkeypatch):
+    """Each build of the kernels that this processor can run."""
+    monkeypatch.setattr(_isa, "isa", request.param)
+    return request.param
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """Both engines."""
+    return np.dtype(request.param)
+
+
+@pytest.fixture(autouse=True)
+def own_threads():
+    """A test that changes the number of threads leaves it as it was."""
+    before = lw.get_num_threads()
+    yield
+    lw.set_num_threads(before)
+
+
+@pytest.fixture
+def rng():
+    """A generator, the same for every test."""
+    return np.random.default_rng(2026)
