@@ -11,6 +11,7 @@ from lanewise.graph import as_value
 torch = pytest.importorskip("torch")
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize("case", [c for c in CASES if c.torch], ids=lambda c: c.name)
 def test_layers(case, isa, rng):
     name, args, kw = case.torch

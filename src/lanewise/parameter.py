@@ -1,4 +1,6 @@
 """Parameters, and the flat arrays that they live in once an optimizer has them."""
+from collections import OrderedDict
+
 import numpy as np
 
 from .errors import DtypeError, ShapeError
@@ -24,6 +26,7 @@ class Parameter:
         if self._data.dtype.name not in ("float32", "float64"):
             raise DtypeError(f"Parameter: expected float32 or float64 numbers, got {self._data.dtype}")
         self._grad, self.has_grad, self._requires_grad, self.name = None, False, bool(requires_grad), "?"
+        self.plans = OrderedDict()              # of graphs whose first parameter this is: they go when the model goes
 
     @property
     def data(self):

@@ -13,7 +13,7 @@ from .nodes.base import Buffer, Layout, Ref
 from .parameter import storage_version
 
 FORWARD, BACKWARD, REDUCE = 1, 2, 4
-MOST_PLANS = 64                         # kept; the least recently used one goes
+MOST_PLANS = 32                         # kept by a model's first parameter, or here without one; the oldest in use goes
 _plans = OrderedDict()
 
 
@@ -28,13 +28,14 @@ def plan_for(nodes, losses, backward, feeds):
     place = {id(n): i for i, n in enumerate(order)}
     key = (local, tuple(place[id(n)] for n in nodes), tuple(
         (n.op.key(), tuple(place[id(i)] for i in n.inputs), tuple(p.requires_grad for p in n.op.params)) for n in order))
-    plan = _plans.get(key)
+    plans = next((p.plans for n in order for p in n.op.params), _plans)
+    plan = plans.get(key)
     if plan is None:
-        plan = _plans[key] = Plan(nodes, losses, backward, run_dtype(nodes, feeds))
-        while len(_plans) > MOST_PLANS:
-            _plans.popitem(last=False)
+        plan = plans[key] = Plan(nodes, losses, backward, run_dtype(nodes, feeds))
+        while len(plans) > MOST_PLANS:
+            plans.popitem(last=False)
     else:
-        _plans.move_to_end(key)
+        plans.move_to_end(key)
     inputs = [n for n in order if isinstance(n.op, Input)]
     if len(nodes) == 1:
         nodes[0].plans[local] = plan, inputs
