@@ -290,13 +290,15 @@ class Loss:
 
     __radd__ = __add__
 
-    def _compute(self, backward):
-        # Forward and, for training, backward up to the gradient slots: item() and backward() share one run.
+    def _compute(self, backward, reduce=False):
+        # Forward and, for training, backward up to the gradient slots: item() and backward() share one run. With `reduce`
+        # the gradients are finished in the same run, if there is nothing to add them to.
         from .plan import plan_for
         terms = self.terms
         nodes, feeds = merge([t[2] for t in terms]) if len(terms) > 1 else ([terms[0][2].node], terms[0][2].feeds)
         self._plan, feeds = plan_for(nodes, [(t[0], t[1]) for t in terms], backward, feeds)
-        outputs, self._losses, self._hits = self._plan.run(feeds, terms[0][2].n, [t[3] for t in terms])
+        outputs, self._losses, self._hits = self._plan.run(
+            feeds, terms[0][2].n, [t[3] for t in terms], reduce and self._plan.grads_empty)
         self._run = self._plan.runs if backward else None
         for (_, _, v, _), out in zip(terms, outputs):
             v._result = out
@@ -305,7 +307,7 @@ class Loss:
         """Add the gradient to `.grad` of every parameter (and of inputs that asked). Raises NonFiniteError, and leaves the
         gradients empty, when the loss or a gradient is NaN or infinite."""
         if self._losses is None or self._run != self._plan.runs:
-            self._compute(True)
+            self._compute(True, True)
         self._plan.finish(self.item())
         self._run = None
 

@@ -1,4 +1,5 @@
 """Plans: a graph becomes instruction lists over one arena. Built once, run every step."""
+import math
 import threading
 from collections import OrderedDict
 
@@ -262,8 +263,9 @@ class Plan:
         self.runs = self.steps = 0
         self._lock = threading.Lock()
 
-    def run(self, feeds, n, targets=()):
-        """Forward, and backward up to the gradient slots where the plan has one: (outputs, losses, hits)."""
+    def run(self, feeds, n, targets=(), reduce=False):
+        """Forward, and backward up to the gradient slots where the plan has one, or (reduce) into the gradients themselves,
+        which must be empty: (outputs, losses, hits)."""
         empty, dtype = np.empty, self.dtype
         self._feeds = feeds
         for target in targets:
@@ -273,35 +275,44 @@ class Plan:
         losses = [empty(n, dtype) for _ in self.losses]
         hits = empty(n, dtype) if self._has_hits else None
         self._dx = [empty((n, *shape), dtype) for _, shape in self._input_grads]
-        arrays = (*[f.bound() for f in feeds], *outputs, *targets, *losses, *([hits] if self._has_hits else ()), *self._dx)
+        arrays = (*[f.bound() for f in feeds], *outputs, *targets, *losses, *((hits,) if self._has_hits else ()), *self._dx)
+        phases = (FORWARD | BACKWARD | REDUCE if reduce else FORWARD | BACKWARD) if self.backward else FORWARD
         with self._lock:
-            self.program.run(n, arrays, FORWARD | BACKWARD if self.backward else FORWARD, False, threads.get_num_threads())
+            finite = self.program.run(n, arrays, phases, False, threads.get_num_threads())
             self.runs += 1
+        self._finite = finite if reduce else None       # None: the reduction is still to come
         return outputs, losses, hits
 
+    @property
+    def grads_empty(self):
+        """Whether no parameter has a gradient yet."""
+        return not any(p.has_grad for p in self.params)
+
     def finish(self, loss):
-        """Reduce the gradient slots of the last run into `.grad`; NonFiniteError if the loss or a gradient is not a number."""
+        """Leave the last run's gradients in `.grad`; NonFiniteError if the loss or a gradient is not a number."""
         step, self.steps = self.steps, self.steps + 1
-        if not np.isfinite(loss):
+        if not math.isfinite(loss):
             self._forget()
             raise NonFiniteError(f"the loss is {loss} at step {step}: its gradients were dropped and the weights are those "
                                  f"before it")
-        accumulate = [p.has_grad for p in self.params]
-        if any(accumulate) and not all(accumulate):
-            for p in self.params:
-                if not p.has_grad:
-                    p.storage_grad()[...] = 0
-        with self._lock:
-            finite = self.program.run(0, (), REDUCE, any(accumulate), threads.get_num_threads())
+        finite = self._reduce() if self._finite is None else self._finite
         if not finite:
             self._forget()
             raise NonFiniteError(f"a gradient is not finite at step {step} (the loss is {loss}): the gradients were dropped "
                                  f"and the weights are those before it")
         for p in self.params:
             p.has_grad = True
-        owners = [f.tensor for f in self._feeds if f.tensor is not None]
-        for tensor, dx in zip(owners, self._dx):
-            tensor.grad = dx if tensor.grad is None else tensor.grad + dx
+        if self._dx:
+            for tensor, dx in zip((f.tensor for f in self._feeds if f.tensor is not None), self._dx):
+                tensor.grad = dx if tensor.grad is None else tensor.grad + dx
+
+    def _reduce(self):
+        accumulate = not self.grads_empty
+        for p in self.params if accumulate else ():
+            if not p.has_grad:
+                p.storage_grad()[...] = 0
+        with self._lock:
+            return self.program.run(0, (), REDUCE, accumulate, threads.get_num_threads())
 
     def _forget(self):
         for p in self.params:

@@ -4,6 +4,7 @@ import os
 
 from ._isa import engine
 
+_engine = engine("float32")
 _forked = False
 _wanted = None
 
@@ -45,7 +46,7 @@ def get_num_threads():
     that). 1 in a forked child, where OpenMP's threads do not exist."""
     if _forked:
         return 1
-    return max(1, min(_wanted, engine("float32").max_threads()))
+    return max(1, min(_wanted, _engine.max_threads()))
 
 
 def set_num_threads(n):
@@ -54,8 +55,8 @@ def set_num_threads(n):
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ValueError(f"set_num_threads: expected an integer of 1 or more, got {n!r}")
     _wanted = n
-    if not _forked and engine("float32").max_threads() < n:
-        engine("float32").set_max_threads(n)
+    if not _forked and _engine.max_threads() < n:
+        _engine.set_max_threads(n)
 
 
 def _after_fork():
