@@ -20,6 +20,7 @@ include "softmax.pxi"
 include "gather.pxi"
 include "optimizer.pxi"
 include "peak.pxi"
+include "scan.pxi"
 
 cdef struct ConvPool:
     Conv conv                   # its y is a buffer of `band` rows

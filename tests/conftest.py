@@ -29,6 +29,14 @@ def own_threads_and_seed():
 
 
 @pytest.fixture
+def direct():
+    """Convolutions by the direct sum, which is exact on integers."""
+    lw.set_winograd(False)
+    yield
+    lw.set_winograd(True)
+
+
+@pytest.fixture
 def rng():
     """A generator, the same for every test."""
     return np.random.default_rng(2026)

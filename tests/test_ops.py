@@ -102,7 +102,7 @@ def test_float32_gradient_matches_float64(case, isa, rng):
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.integers], ids=lambda c: c.name)
-def test_exact_on_integers(case, isa, dtype, rng):
+def test_exact_on_integers(case, isa, dtype, rng, direct):
     """Sums and products of small integers have no rounding: forward and gradients are equal to the last bit."""
     model, exact = build(case, dtype, rng, integers=True), build(case, np.dtype(np.float64), np.random.default_rng(2026), integers=True)
     for n in batch_sizes(dtype):

@@ -5,9 +5,11 @@ from . import data, nn, optim
 from .errors import DataError, DtypeError, LabelError, NonFiniteError, ShapeError, WeightsError
 from .graph import concat, tensor
 from .io import load, save
+from .nodes.conv import set_winograd
 from .rng import manual_seed
 from .threads import get_num_threads, set_num_threads
 from .train import Trainer
 
 __all__ = ["DataError", "DtypeError", "LabelError", "NonFiniteError", "ShapeError", "Trainer", "WeightsError", "concat",
-           "data", "get_num_threads", "load", "manual_seed", "nn", "optim", "save", "set_num_threads", "tensor"]
+           "data", "get_num_threads", "load", "manual_seed", "nn", "optim", "save", "set_num_threads",
+           "set_winograd", "tensor"]

@@ -34,7 +34,8 @@ _engines = {}
 
 def engine(dtype, build=None):
     """The compiled engine for "float32" or "float64"; `build`: of another ISA than the process's own."""
-    key = (build or isa, str(dtype))
-    if key not in _engines:
-        _engines[key] = importlib.import_module(f"lanewise._kernels.{key[0]}_{key[1]}.engine")
-    return _engines[key]
+    key = (build or isa, dtype)             # a name or a dtype: the text of one costs microseconds
+    found = _engines.get(key)
+    if found is None:
+        found = _engines[key] = importlib.import_module(f"lanewise._kernels.{key[0]}_{dtype}.engine")
+    return found

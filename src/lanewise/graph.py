@@ -60,6 +60,9 @@ def tensor(data, requires_grad=False):
     return Tensor(data, requires_grad)
 
 
+KINDS = {np.dtype(kind): kind for kind in ("float32", "float64", "uint8")}        # native byte order
+
+
 class Feed:
     """What is bound to an Input for one call: an array, or rows `index` of one."""
     __slots__ = ("array", "index", "n", "tensor")
@@ -81,8 +84,8 @@ def leaf(x):
         x = x.data
     if not isinstance(x, np.ndarray):
         x = np.asarray(x)
-    kind = x.dtype.name
-    if kind not in ("float32", "float64", "uint8") or not x.dtype.isnative:
+    kind = KINDS.get(x.dtype)
+    if kind is None:
         raise DtypeError(f"expected an input of float32, float64 or uint8 (scaled to 0..1), got {x.dtype}: "
                          f"convert it with x.astype(np.float32)")
     if x.ndim < 2:
@@ -93,7 +96,9 @@ def leaf(x):
     if kind == "uint8":
         channels = x.shape[1] if x.ndim == 4 else 1
         scale = (1 / 255,) * channels + (0.0,) * channels
-    return (x.shape[1:], kind, scale, owner is not None), Feed(np.ascontiguousarray(x), tensor=owner)
+    if not x.flags.c_contiguous:
+        x = np.ascontiguousarray(x)
+    return (x.shape[1:], kind, scale, owner is not None), Feed(x, tensor=owner)
 
 
 class Value:
@@ -315,7 +320,7 @@ class Loss:
         """The loss as a float: the mean (or sum) over the batch."""
         if self._losses is None:
             self._compute(any(t[2].train for t in self.terms))
-        return sum(w * op.total(x) for (w, op, _, _), x in zip(self.terms, self._losses))
+        return sum([w * op.total(x) for (w, op, _, _), x in zip(self.terms, self._losses)])
 
     __float__ = item
 

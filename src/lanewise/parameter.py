@@ -13,7 +13,8 @@ def storage_version():
     return _version
 
 
-def _moved():
+def forget_plans():
+    """Make every plan stale: memory moved, or a setting changed."""
     global _version
     _version += 1
 
@@ -62,7 +63,7 @@ class Parameter:
     def requires_grad(self, flag):
         self._requires_grad = bool(flag)
         self.has_grad = False
-        _moved()
+        forget_plans()
 
     @property
     def shape(self):
@@ -85,13 +86,13 @@ class Parameter:
         data[...] = self._data
         grad[...] = self._grad if self.has_grad else 0
         self._data, self._grad = data, grad
-        _moved()
+        forget_plans()
 
     def cast(self, dtype):
         """Another number type, in memory of its own."""
         if self._data.dtype != dtype:
             self._data, self._grad, self.has_grad = self._data.astype(dtype), None, False
-            _moved()
+            forget_plans()
 
     def numpy(self):
         """The numbers."""

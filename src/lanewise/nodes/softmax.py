@@ -1,8 +1,11 @@
 """Softmax, and the losses at the end of a network: instructions of kernels/softmax.pxi."""
 import numpy as np
 
+from .._isa import engine
 from ..errors import DtypeError, LabelError, ShapeError
 from .base import Op
+
+_engine = engine("float32")
 
 
 class Softmax(Op):
@@ -63,14 +66,14 @@ class CrossEntropy:
         if y.shape != shape[:1]:
             raise ShapeError(f"CrossEntropyLoss expected labels of shape ({shape[0]},), got {y.shape}")
         y = np.ascontiguousarray(y, np.int64)
-        low, high = int(y.min()), int(y.max())
+        low, high = _engine.label_range(y)
         if low < 0 or high >= shape[1]:
             raise LabelError(f"CrossEntropyLoss expected labels from 0 to {shape[1] - 1}, got {low if low < 0 else high}")
         return y
 
     def total(self, losses):
         """The loss of the batch from those of its samples, summed in float64."""
-        s = float(losses.sum(dtype=np.float64))
+        s = engine(losses.dtype).total(losses)
         return s / len(losses) if self.reduction == "mean" else s
 
 
