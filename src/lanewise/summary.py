@@ -89,7 +89,7 @@ class Summary:
 
     def __str__(self):
         head = ("Layer", "Type", "Output", "Parameters", "Multiply-adds", "Activations", "Sees")
-        lines = [(r.path, r.type, _shape(r.output_shape), f"{r.parameters:,}", f"{r.multiply_adds:,}", _bytes(r.activation_bytes),
+        lines = [(r.path or "(model)", r.type, _shape(r.output_shape), f"{r.parameters:,}", f"{r.multiply_adds:,}", _bytes(r.activation_bytes),
                   "x".join(map(str, r.receptive_field)) if r.receptive_field else "all") for r in self.rows]
         total = ("Total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}", _bytes(self.activation_bytes), "")
         widths = [max(len(line[i]) for line in (head, total, *lines)) for i in range(len(head))]
@@ -102,6 +102,8 @@ class Summary:
         if self.trainable != self.parameters:
             note += f" {self.trainable:,} of the parameters are trained."
         return "\n".join([row(head), rule, *map(row, lines), rule, row(total), note])
+
+    __repr__ = __str__
 
 
 def _shape(shape):

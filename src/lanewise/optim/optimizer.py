@@ -94,6 +94,14 @@ class Optimizer:
             self.param_groups.append(group)
         self._flat = [Flat(group["params"], len(self.moments)) for group in self.param_groups]
 
+    def __getstate__(self):
+        # For copy.deepcopy and pickle, together with the model: the arrays' addresses are not a copy's.
+        return {**self.__dict__, "_flat": self.state_dict()}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _flat=[Flat(group["params"], len(self.moments)) for group in state["param_groups"]])
+        self.load_state_dict(state["_flat"])
+
     def check(self, group):
         """ValueError for settings out of range."""
 

@@ -78,6 +78,8 @@ class LBFGS(_OnVector):
             losses.append(loss)
             return loss, grad
         options = {theirs: group[ours] for theirs, ours in METHODS[group["method"]].items()}
+        if group["method"] == "Newton-CG":              # its Hessian products are differences of gradients of this step
+            options["eps"] = float(np.sqrt(np.finfo(self._flat[0].data.dtype).eps))
         self.result = minimize(f, start, jac=True, method=group["method"], options=options)
         return losses[0], start + group["lr"] * (self.result.x - start)
 
