@@ -18,11 +18,14 @@ def slack(std):
     return 5 * std / math.sqrt(N)
 
 
-UNIFORM = [("uniform_", dict(a=-2.0, b=1.0), -2, 1), ("xavier_uniform_", dict(gain=2), *(s * 2 * math.sqrt(6 / (FAN_IN + FAN_OUT)) for s in (-1, 1))),
+UNIFORM = [("uniform_", dict(a=-2.0, b=1.0), -2, 1),
+           ("xavier_uniform_", dict(gain=2), *(s * 2 * math.sqrt(6 / (FAN_IN + FAN_OUT)) for s in (-1, 1))),
            ("kaiming_uniform_", {}, *(s * math.sqrt(6 / FAN_IN) for s in (-1, 1))),
            ("kaiming_uniform_", dict(a=math.sqrt(5)), *(s / math.sqrt(FAN_IN) for s in (-1, 1))),
-           ("kaiming_uniform_", dict(mode="fan_out", nonlinearity="tanh"), *(s * 5 / 3 * math.sqrt(3 / FAN_OUT) for s in (-1, 1)))]
-NORMAL = [("normal_", dict(mean=1.0, std=0.5), 1.0, 0.5), ("xavier_normal_", dict(gain=0.5), 0, 0.5 * math.sqrt(2 / (FAN_IN + FAN_OUT))),
+           ("kaiming_uniform_", dict(mode="fan_out", nonlinearity="tanh"),
+            *(s * 5 / 3 * math.sqrt(3 / FAN_OUT) for s in (-1, 1)))]
+NORMAL = [("normal_", dict(mean=1.0, std=0.5), 1.0, 0.5),
+          ("xavier_normal_", dict(gain=0.5), 0, 0.5 * math.sqrt(2 / (FAN_IN + FAN_OUT))),
           ("kaiming_normal_", {}, 0, math.sqrt(2 / FAN_IN)),
           ("kaiming_normal_", dict(mode="fan_out", nonlinearity="linear"), 0, 1 / math.sqrt(FAN_OUT))]
 

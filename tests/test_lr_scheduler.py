@@ -12,13 +12,17 @@ from lanewise.optim import lr_scheduler
 torch = pytest.importorskip("torch")
 
 # (name, arguments); LambdaLR and SequentialLR have their own tests
-PLAIN = [("StepLR", dict(step_size=7)), ("StepLR", dict(step_size=1, gamma=0.97)), ("MultiStepLR", dict(milestones=[30, 4, 5], gamma=0.5)),
-         ("ExponentialLR", dict(gamma=0.9)), ("LinearLR", dict()), ("LinearLR", dict(start_factor=0.1, end_factor=0.7, total_iters=20)),
+PLAIN = [("StepLR", dict(step_size=7)), ("StepLR", dict(step_size=1, gamma=0.97)),
+         ("MultiStepLR", dict(milestones=[30, 4, 5], gamma=0.5)),
+         ("ExponentialLR", dict(gamma=0.9)), ("LinearLR", dict()),
+         ("LinearLR", dict(start_factor=0.1, end_factor=0.7, total_iters=20)),
          ("CosineAnnealingLR", dict(T_max=40)), ("CosineAnnealingLR", dict(T_max=13, eta_min=0.02)),
          ("CosineAnnealingWarmRestarts", dict(T_0=5)), ("CosineAnnealingWarmRestarts", dict(T_0=4, T_mult=2, eta_min=0.01)),
-         ("OneCycleLR", dict(max_lr=0.3, total_steps=51)), ("OneCycleLR", dict(max_lr=0.3, total_steps=51, anneal_strategy="linear")),
+         ("OneCycleLR", dict(max_lr=0.3, total_steps=51)),
+         ("OneCycleLR", dict(max_lr=0.3, total_steps=51, anneal_strategy="linear")),
          ("OneCycleLR", dict(max_lr=0.3, total_steps=51, cycle_momentum=False, pct_start=0.1))]
-OURS = [("ExponentialDecay", dict(k=0.05), lambda t: math.exp(-0.05 * t)), ("InverseTimeLR", dict(k=0.3), lambda t: 1 / (1 + 0.3 * t)),
+OURS = [("ExponentialDecay", dict(k=0.05), lambda t: math.exp(-0.05 * t)),
+        ("InverseTimeLR", dict(k=0.3), lambda t: 1 / (1 + 0.3 * t)),
         ("LambdaLR", dict(lr_lambda=lambda t: 0.9 ** t + t), lambda t: 0.9 ** t + t)]
 SPECIAL = {"LambdaLR", "SequentialLR", "ReduceLROnPlateau", "LRScheduler", *(name for name, _, _ in OURS)}
 
@@ -89,7 +93,8 @@ def test_warm_up_and_then(after):
     follow(mine, theirs, a, b)
 
 
-@pytest.mark.parametrize("args", [dict(patience=2), dict(patience=0, factor=0.5, cooldown=3, min_lr=0.02), dict(mode="max", patience=1),
+@pytest.mark.parametrize("args", [dict(patience=2), dict(patience=0, factor=0.5, cooldown=3, min_lr=0.02),
+                                  dict(mode="max", patience=1),
                                   dict(threshold=0.3, threshold_mode="abs", patience=1), dict(patience=1, eps=0.05),
                                   dict(mode="max", threshold=0.2, threshold_mode="abs", patience=3)], ids=str)
 def test_plateau(args, rng):
@@ -107,7 +112,8 @@ def make(name, args, opt):
 
 
 @pytest.mark.parametrize("name, args", [*PLAIN, *((n, a) for n, a, _ in OURS), ("SequentialLR", {}),
-                                        ("ReduceLROnPlateau", dict(patience=1, cooldown=1))], ids=lambda v: v if isinstance(v, str) else "")
+                                        ("ReduceLROnPlateau", dict(patience=1, cooldown=1))],
+                         ids=lambda v: v if isinstance(v, str) else "")
 @pytest.mark.parametrize("stop", [0, 3, 11])
 def test_state_goes_on_where_it_was(name, args, stop):
     """Through JSON into new objects of other settings: the rates that follow are equal, not close."""
@@ -148,8 +154,8 @@ def test_mistakes():
             (lambda: lr_scheduler.LinearLR(opt, 0), ValueError, "expected start_factor from 0 to 1, not 0, got 0"),
             (lambda: lr_scheduler.InverseTimeLR(opt, -1), ValueError, "expected k of 0 or more"),
             (lambda: lr_scheduler.ReduceLROnPlateau(opt, factor=1), ValueError, "expected factor between 0 and 1"),
-            (lambda: lr_scheduler.SequentialLR(opt, [lr_scheduler.StepLR(opt, 1)] * 2, [3, 2]), ValueError, "a milestone between"),
-            (lambda: lr_scheduler.SequentialLR(opt, [lr_scheduler.StepLR(opt, 1)] * 3, [3, 2]), ValueError, "milestones that rise"),
+            (lambda: lr_scheduler.SequentialLR(opt, [lr_scheduler.StepLR(opt, 1)] * 2, []), ValueError, "a milestone between"),
+            (lambda: lr_scheduler.SequentialLR(opt, [lr_scheduler.StepLR(opt, 1)] * 3, [3, 2]), ValueError, "that rise"),
             (lambda: lr_scheduler.SequentialLR(opt, [lr_scheduler.StepLR(other, 1)], []), ValueError, "on the optimizer"),
             (lambda: lr_scheduler.SequentialLR(opt, [lr_scheduler.ReduceLROnPlateau(opt)], []), TypeError, "of the step count"),
             (lambda: lr_scheduler.StepLR(opt, 1).load_state_dict(lr_scheduler.ExponentialLR(opt, 1).state_dict()), ValueError,

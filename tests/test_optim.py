@@ -120,7 +120,8 @@ def test_pytorchs_path(name, reference, settings, isa, dtype, rng):
     torch = pytest.importorskip("torch")
     if not settings.get("bias_correction", True):
         pytest.skip("PyTorch has no form without bias correction")
-    starts, curves = [rng.standard_normal((4, 5)).astype(dtype) + 3 for _ in range(3)], rng.uniform(0.5, 2, (3, 4, 5)).astype(dtype)
+    starts = [rng.standard_normal((4, 5)).astype(dtype) + 3 for _ in range(3)]
+    curves = rng.uniform(0.5, 2, (3, 4, 5)).astype(dtype)
     mine, theirs = [nn.Parameter(s) for s in starts], [torch.nn.Parameter(torch.from_numpy(s.copy())) for s in starts]
     a, b = getattr(optim, name)(mine, **settings), getattr(torch.optim, name)(theirs, **settings)
     for step in range(50):

@@ -37,7 +37,8 @@ def test_penalty(name, dtype, rng):
     given[0].grad = None
     given[1].requires_grad = False
     rule.add_grad()
-    assert_allclose(given[0].grad, checks.numerical_gradient(lambda w: 0.3 * REFERENCE[name](w), given[0].data), atol=1e-7 + 20 * eps)
+    slope = checks.numerical_gradient(lambda w: 0.3 * REFERENCE[name](w), given[0].data)
+    assert_allclose(given[0].grad, slope, atol=1e-7 + 20 * eps)
     assert given[1].grad is None
 
 
@@ -91,7 +92,7 @@ def test_l1_makes_weights_small(rng):
 
 
 def test_frobenius_and_mixed_norm_bound_each_other(rng):
-    """Cauchy-Schwarz: F <= M <= sqrt(columns) F; equal on the right for rows of one magnitude, on the left for one weight a row."""
+    """Cauchy-Schwarz: F <= M <= sqrt(columns) F; equal on the right for rows of one magnitude, left for one weight a row."""
     for shape in ((1, 1), (3, 5), (7, 2), (4, 3, 2, 2)):
         cols = int(np.prod(shape[1:]))
         for w in (rng.standard_normal(shape), np.sign(rng.standard_normal(shape)), np.eye(shape[0], cols).reshape(shape)):

@@ -1,6 +1,7 @@
 """The summary table against arithmetic by hand, for sequences, graphs and forward() methods of users."""
 import numpy as np
 import pytest
+from cases import CASES
 
 import lanewise as lw
 from lanewise import models, nn
@@ -12,7 +13,7 @@ def test_lenet():
     assert first == ("0", "Conv2d", (6, 24, 24), 6 * 26, 6 * 25 * 24 * 24, 4 * 6 * 24 * 24, (5, 5))
     assert pool == ("2", "MaxPool2d", (6, 12, 12), 0, 0, 4 * 6 * 144, (6, 6))
     assert second == ("3", "Conv2d", (16, 8, 8), 16 * 151, 16 * 150 * 64, 4 * 16 * 64, (14, 14))
-    assert dense == ("7", "Linear", (120,), 120 * 257, 120 * 256, 480, None)
+    assert dense == ("7", "Linear", (120,), 120 * 257, 120 * 256, 480, "all")
     assert table.parameters == table.trainable == sum(r.parameters for r in table.rows) == 44426
     assert table.multiply_adds == 86400 + 153600 + 30720 + 10080 + 840
     assert len(table.rows) == 12
@@ -44,7 +45,8 @@ class Net(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.block, self.fc, self.unused = nn.Conv2d(3, 4, 3, 2, 1, bias=False), Block(), nn.Linear(256, 2), nn.Linear(4, 4)
+        self.stem, self.block = nn.Conv2d(3, 4, 3, 2, 1, bias=False), Block()
+        self.fc, self.unused = nn.Linear(256, 2), nn.Linear(4, 4)
 
     def forward(self, x):
         x = self.block(self.block(self.stem(x)))
@@ -86,6 +88,38 @@ def test_receptive_field(layers):
     for k, s in reversed(layers):
         r = s * r + (k - s)
     assert lw.receptive_field(layers) == r
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_every_operation_has_a_row(case):
+    """Parameters add up; weights have multiply-adds; convolutions and pools have a field."""
+    model = nn.Sequential(case.make()) if len(case.shapes) == 1 else case.make()
+    table = lw.summary(model, case.shapes)
+    assert sum(r.parameters for r in table.rows) == table.parameters
+    for row in table.rows:
+        assert (row.multiply_adds > 0) == (row.parameters > 0)
+        if row.type.endswith("2d"):
+            assert isinstance(row.receptive_field, tuple)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.name.startswith(("Conv2d", "AvgPool2d"))], ids=lambda c: c.name)
+def test_field_is_what_a_gradient_reaches(case):
+    """From a pixel in the middle of the second of two layers, with weights of one sign, back to the image."""
+    layer = case.make()
+    if any(p.shape[0] != p.shape[1] for p in layer.parameters() if p.data.ndim == 4):
+        model = nn.Sequential(layer).double()
+    else:
+        model = nn.Sequential(layer, layer).double()
+    for p in model.parameters():
+        nn.init.ones_(p)
+    x = lw.tensor(np.ones((1, case.shapes[0][0], 45, 45)), requires_grad=True)
+    y = model(x)
+    target = y.numpy().copy()
+    target[0, 0, target.shape[2] // 2, target.shape[3] // 2] += 1
+    nn.MSELoss("sum")(y, target).backward()
+    reached = np.abs(x.grad[0]).sum(0) > 0
+    spans = [np.ptp(np.flatnonzero(reached.any(axis))) + 1 for axis in (1, 0)]
+    assert tuple(spans) == lw.summary(model, x.shape[1:]).rows[-1].receptive_field
 
 
 def test_several_inputs_and_leaves():

@@ -83,8 +83,8 @@ def gradcheck(model, loss_fn, x, y, directions=5, eps=1e-6, tolerance=1e-4, rng=
             own = 0.0 if grad is None else float((grad * d).sum())
             error = abs(own - slope) / max(abs(own), abs(slope), 1e-4 * max(1.0, abs(first)))
             if not error <= tolerance:
-                raise GradientError(f"the gradient of {name} is wrong: along a random direction backward() gives {own:.6g} and "
-                                    f"differences give {slope:.6g} (relative error {error:.2g}, expected at most {tolerance:g})")
+                raise GradientError(f"the gradient of {name} is wrong: along a random direction backward() gives {own:.6g}, "
+                                    f"differences {slope:.6g} (relative error {error:.2g}, expected at most {tolerance:g})")
             worst = max(worst, error)
     return worst
 

@@ -1,6 +1,6 @@
 """A table of a network's layers, and the arithmetic of convolutions that it rests on."""
 import math
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Union
 
 import numpy as np
 
@@ -53,7 +53,8 @@ def same_padding(kernel, dilation=1):
         return tuple(same_padding(*(v[a] if isinstance(v, (tuple, list)) else v for v in (kernel, dilation)))
                      for a in range(axes))
     if dilation * (kernel - 1) % 2:
-        raise ValueError(f"same_padding: expected an odd kernel (or an even dilation), got kernel {kernel} and dilation {dilation}")
+        raise ValueError(f"same_padding: expected an odd kernel (or an even dilation), got kernel {kernel} and "
+                         f"dilation {dilation}")
     return dilation * (kernel - 1) // 2
 
 
@@ -76,7 +77,7 @@ class Row(NamedTuple):
     parameters: int                         # counted where they are used first
     multiply_adds: int
     activation_bytes: int
-    receptive_field: Optional[tuple]        # (rows, columns) of input pixels; None where all or an unknown number
+    receptive_field: Union[tuple, str, None]    # (rows, columns) of input pixels, "all", or None: not known
 
 
 class Summary:
@@ -89,8 +90,8 @@ class Summary:
 
     def __str__(self):
         head = ("Layer", "Type", "Output", "Parameters", "Multiply-adds", "Activations", "Sees")
-        lines = [(r.path or "(model)", r.type, _shape(r.output_shape), f"{r.parameters:,}", f"{r.multiply_adds:,}", _bytes(r.activation_bytes),
-                  "x".join(map(str, r.receptive_field)) if r.receptive_field else "all") for r in self.rows]
+        lines = [(r.path or "(model)", r.type, _shape(r.output_shape), f"{r.parameters:,}", f"{r.multiply_adds:,}",
+                  _bytes(r.activation_bytes), _field(r.receptive_field)) for r in self.rows]
         total = ("Total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}", _bytes(self.activation_bytes), "")
         widths = [max(len(line[i]) for line in (head, total, *lines)) for i in range(len(head))]
 
@@ -110,6 +111,10 @@ def _shape(shape):
     return f"({', '.join(map(str, ('N', *shape)))})"
 
 
+def _field(field):
+    return "?" if field is None else field if isinstance(field, str) else "x".join(map(str, field))
+
+
 def _bytes(n):
     for unit in ("B", "KB", "MB"):
         if n < 1024:
@@ -122,9 +127,11 @@ def summary(model, input_shape):
     """A Summary of the model on inputs of `input_shape`, (C, H, W) without the batch, or a list of such for several inputs.
 
     Traces one call: any Module works, and operations that its forward() does itself are rows too. Activations: the numbers of
-    each row's results; a step stores fewer where layers are fused. Receptive field: `receptive_field` along the graph; None,
-    printed "all", after a dense layer or a reshape, where every pixel counts."""
-    shapes = [tuple(s) for s in input_shape] if input_shape and isinstance(input_shape[0], (tuple, list)) else [tuple(input_shape)]
+    each row's results; a step stores fewer where layers are fused. Receptive field: `receptive_field` along the graph, the
+    larger of branches; "all" from where a value is no image any more; None, printed "?", after an operation that changes an
+    image's size and is not in WINDOWS. What a normalisation sees of the image is not counted."""
+    several = input_shape and isinstance(input_shape[0], (tuple, list))
+    shapes = [tuple(s) for s in (input_shape if several else [input_shape])]
     for shape in shapes:
         _each("summary", dict(input_shape=1), input_shape=shape)
     dtype = next((p.data.dtype for p in model.parameters()), np.dtype(np.float32))
@@ -174,22 +181,26 @@ def _lookup(table, op):
 
 def _multiply_adds(node):
     count = _lookup(MULTIPLY_ADDS, node.op)
+    if count is None and any(p.data.ndim > 1 for p in node.op.params):
+        raise TypeError(f"summary: expected the multiply-adds of {type(node.op).__name__}, which has weights, in MULTIPLY_ADDS,"
+                        f" got none")
     return count(node.op, node.shape) if count else 0
 
 
 def _fields(order):
-    """The receptive field (rows, columns) of every node, None for all or unknown."""
-    walks = {}                                          # node: ((rf, jump) of rows, of columns)
+    """The receptive field of every node, as in Row."""
+    walks = {}                                          # node: ((rf, jump) of rows, of columns), "all" or None
     for node in order:
         window, before = _lookup(WINDOWS, node.op), [walks[i] for i in node.inputs]
-        if not node.inputs:
-            walks[node] = ((1, 1), (1, 1)) if len(node.shape) == 3 else None
-        elif None in before or len(node.shape) != 3 or (not window and any(
-                i.shape[1:] != node.shape[1:] for i in node.inputs)):
+        if len(node.shape) != 3 or "all" in before:
+            walks[node] = "all"
+        elif not node.inputs:
+            walks[node] = ((1, 1), (1, 1))
+        elif None in before or not window and any(i.shape[1:] != node.shape[1:] for i in node.inputs):
             walks[node] = None
         else:
             walk = tuple(max(axis) for axis in zip(*before))
             if window:
                 walk = tuple((rf + (k - 1) * jump, jump * s) for (rf, jump), k, s in zip(walk, *window(node.op)))
             walks[node] = walk
-    return {node: walk and tuple(rf for rf, _ in walk) for node, walk in walks.items()}
+    return {node: tuple(rf for rf, _ in walk) if isinstance(walk, tuple) else walk for node, walk in walks.items()}

@@ -24,7 +24,8 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0):
 
     Call it between backward() and the optimizer's step() (Pascanu et al. 2013). No gradients: 0."""
     grads = [p.grad for p in _parameters(parameters, "clip_grad_norm_") if p.grad is not None]
-    max_norm, norm_type = _positive(max_norm, "clip_grad_norm_", "max_norm"), _positive(norm_type, "clip_grad_norm_", "norm_type")
+    max_norm = _positive(max_norm, "clip_grad_norm_", "max_norm")
+    norm_type = _positive(norm_type, "clip_grad_norm_", "norm_type")
     norms = [np.linalg.norm(g.astype(np.float64).ravel(), norm_type) for g in grads]
     total = float(np.linalg.norm(norms, norm_type)) if norms else 0.0
     if total + 1e-6 > max_norm:
