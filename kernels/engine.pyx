@@ -348,45 +348,6 @@ cdef class Program:
                 block.code[which].run(&ctx, &block.code[which].args)
 
 
-cdef enum: CHUNK = 4096         # of a flat array: fixed, so that no thread count changes a rounding
-
-
-def sgd(size_t p, size_t g, size_t buf, idx n, double lr, double momentum, double dampening, double decay,
-        bint nesterov, bint first, int threads):
-    """One SGD step over n flat numbers at the addresses p (parameters), g (gradients), buf (momentum)."""
-    cdef idx i, chunks = (n + CHUNK - 1) // CHUNK
-    cdef int t
-    cdef unsigned int mode
-    cdef real_t* pp = <real_t*> p
-    cdef real_t* gg = <real_t*> g
-    cdef real_t* bb = <real_t*> buf
-    for t in prange(threads, nogil=True, num_threads=threads, schedule="static", chunksize=1):
-        mode = float_mode_flush()
-        for i in range(share(chunks, t, threads), share(chunks, t + 1, threads)):
-            sgd_span(pp + i * CHUNK, gg + i * CHUNK, bb + i * CHUNK, least(CHUNK, n - i * CHUNK), <real_t> lr,
-                     <real_t> momentum, <real_t> dampening, <real_t> decay, nesterov, first)
-        float_mode_set(mode)
-
-
-def adam(size_t p, size_t g, size_t m, size_t v, idx n, double lr, double beta1, double beta2, double eps, double decay,
-         idx t, int threads):
-    """The t-th (from 1) Adam step over n flat numbers at the addresses p, g, m (first moment), v (second moment)."""
-    cdef idx i, chunks = (n + CHUNK - 1) // CHUNK
-    cdef int j
-    cdef unsigned int mode
-    cdef real_t* pp = <real_t*> p
-    cdef real_t* gg = <real_t*> g
-    cdef real_t* mm = <real_t*> m
-    cdef real_t* vv = <real_t*> v
-    cdef real_t step = <real_t> (lr / (1 - beta1 ** t)), root = <real_t> (1 / (1 - beta2 ** t) ** 0.5)
-    for j in prange(threads, nogil=True, num_threads=threads, schedule="static", chunksize=1):
-        mode = float_mode_flush()
-        for i in range(share(chunks, j, threads), share(chunks, j + 1, threads)):
-            adam_span(pp + i * CHUNK, gg + i * CHUNK, mm + i * CHUNK, vv + i * CHUNK, least(CHUNK, n - i * CHUNK), step,
-                      <real_t> beta1, <real_t> beta2, <real_t> eps, <real_t> decay, root)
-        float_mode_set(mode)
-
-
 def max_threads():
     """What OpenMP would use now: threadpoolctl and OMP_NUM_THREADS act on it."""
     return openmp.omp_get_max_threads()

@@ -1,13 +1,33 @@
-# Optimizers: one pass over flat arrays, vectorised by the compiler.
-cdef void sgd_span(real_t* p, const real_t* g, real_t* buf, idx n, real_t lr, real_t momentum, real_t dampening,
-                   real_t decay, int nesterov, int first) noexcept nogil:
-    # d = g + decay p;  buf = momentum buf + (1 - dampening) d (d at first);  p -= lr (d + momentum buf, or buf)
+# Optimizers: one pass over flat arrays, vectorised by the compiler, in chunks that threads share.
+# Constants come as real_t: a literal such as 1 - beta in a loop is double to the C compiler, and twice the time.
+cdef enum: CHUNK = 4096         # of a flat array: fixed, so that no thread count changes a rounding
+
+# One step of one optimizer. p: parameters, g: gradients, a b c: the moments its rule has, n numbers each.
+cdef struct Update:
+    real_t* p
+    const real_t* g
+    real_t* a
+    real_t* b
+    real_t* c
+    idx n
+    real_t k[8]                 # the rule's constants, in the order that its function reads them
+    int mode
+
+ctypedef void (*rule_t)(const Update*, idx, idx) noexcept nogil     # the numbers first .. first + n
+
+
+cdef void sgd(const Update* u, idx first, idx n) noexcept nogil:
+    # d = g + decay p;  buf = momentum buf + fresh d (mode 2, the first step: d);  p -= lr (buf, or d + momentum buf: mode 1)
+    cdef real_t* p = u.p + first
+    cdef const real_t* g = u.g + first
+    cdef real_t* buf = u.a + first
+    cdef real_t lr = u.k[0], momentum = u.k[1], fresh = u.k[2], decay = u.k[3], d
+    cdef int nesterov = u.mode & 1
     cdef idx i
-    cdef real_t d
     if momentum == 0:
         for i in range(n):
             p[i] = p[i] - lr * (g[i] + decay * p[i])
-    elif first:
+    elif u.mode & 2:
         for i in range(n):
             d = g[i] + decay * p[i]
             buf[i] = d
@@ -15,18 +35,115 @@ cdef void sgd_span(real_t* p, const real_t* g, real_t* buf, idx n, real_t lr, re
     else:
         for i in range(n):
             d = g[i] + decay * p[i]
-            buf[i] = momentum * buf[i] + (1 - dampening) * d
+            buf[i] = momentum * buf[i] + fresh * d
             p[i] = p[i] - lr * (d + momentum * buf[i] if nesterov else buf[i])
 
 
-cdef void adam_span(real_t* p, const real_t* g, real_t* m, real_t* v, idx n, real_t step, real_t beta1, real_t beta2,
-                    real_t eps, real_t decay, real_t root) noexcept nogil:
-    # m, v: running means of d and d^2;  p -= step m / (sqrt(v) root + eps), step = lr / (1 - beta1^t),
-    # root = 1 / sqrt(1 - beta2^t)
+cdef void adam(const Update* u, idx first, idx n) noexcept nogil:
+    # q = keep p, d = g + decay q;  m, v: running means of d and d^2, `fresh` = 1 - beta;  p = q - step m / (sqrt(v) root + eps)
+    cdef real_t* p = u.p + first
+    cdef const real_t* g = u.g + first
+    cdef real_t* m = u.a + first
+    cdef real_t* v = u.b + first
+    cdef real_t step = u.k[0], root = u.k[1], beta1 = u.k[2], fresh1 = u.k[3], beta2 = u.k[4], fresh2 = u.k[5]
+    cdef real_t eps = u.k[6], weight = u.k[7], q, d, keep = 1, decay = weight
     cdef idx i
-    cdef real_t d
+    if u.mode == 1:             # decoupled: weight is lr times weight_decay
+        keep = keep - weight
+        decay = 0
+    for i in range(n):
+        q = keep * p[i]
+        d = g[i] + decay * q
+        m[i] = beta1 * m[i] + fresh1 * d
+        v[i] = beta2 * v[i] + fresh2 * (d * d)
+        p[i] = q - step * m[i] / (real_sqrt(v[i]) * root + eps)
+
+
+cdef void adamax(const Update* u, idx first, idx n) noexcept nogil:
+    # d = g + decay p;  m = beta1 m + fresh d;  s = max(beta2 s, |d| + eps);  p -= step m / s
+    cdef real_t* p = u.p + first
+    cdef const real_t* g = u.g + first
+    cdef real_t* m = u.a + first
+    cdef real_t* s = u.b + first
+    cdef real_t step = u.k[0], beta1 = u.k[1], fresh = u.k[2], beta2 = u.k[3], eps = u.k[4], decay = u.k[5], d, old, new
+    cdef idx i
     for i in range(n):
         d = g[i] + decay * p[i]
-        m[i] = beta1 * m[i] + (1 - beta1) * d
-        v[i] = beta2 * v[i] + (1 - beta2) * (d * d)
-        p[i] = p[i] - step * m[i] / (real_sqrt(v[i]) * root + eps)
+        m[i] = beta1 * m[i] + fresh * d
+        old = beta2 * s[i]
+        new = (-d if d < 0 else d) + eps
+        s[i] = old if old > new else new
+        p[i] = p[i] - step * m[i] / s[i]
+
+
+cdef void adagrad(const Update* u, idx first, idx n) noexcept nogil:
+    # d = g + decay p;  s += d^2;  p -= lr d / (sqrt(s) + eps)
+    cdef real_t* p = u.p + first
+    cdef const real_t* g = u.g + first
+    cdef real_t* s = u.a + first
+    cdef real_t lr = u.k[0], eps = u.k[1], decay = u.k[2], d
+    cdef idx i
+    for i in range(n):
+        d = g[i] + decay * p[i]
+        s[i] = s[i] + d * d
+        p[i] = p[i] - lr * d / (real_sqrt(s[i]) + eps)
+
+
+cdef void rmsprop(const Update* u, idx first, idx n) noexcept nogil:
+    # d = g + decay p;  s: running mean of d^2, mode 1 (centred): mean that of d, s - mean^2 taken, rounding below 0 cut;
+    # r = d / (sqrt(s) + eps);  p -= lr r, or with momentum buf = momentum buf + r, p -= lr buf
+    cdef real_t* p = u.p + first
+    cdef const real_t* g = u.g + first
+    cdef real_t* s = u.a + first
+    cdef real_t* mean = u.b + first
+    cdef real_t* buf = u.c + first
+    cdef real_t lr = u.k[0], alpha = u.k[1], fresh = u.k[2], eps = u.k[3], momentum = u.k[4], decay = u.k[5], d, var
+    cdef int centred = u.mode
+    cdef idx i
+    for i in range(n):
+        d = g[i] + decay * p[i]
+        s[i] = alpha * s[i] + fresh * (d * d)
+        var = s[i]
+        if centred:
+            mean[i] = mean[i] + fresh * (d - mean[i])
+            var = var - mean[i] * mean[i]
+            var = var if var > 0 else 0
+        d = d / (real_sqrt(var) + eps)
+        if momentum != 0:
+            d = momentum * buf[i] + d
+            buf[i] = d
+        p[i] = p[i] - lr * d
+
+
+cdef dict RULES = {"sgd": <size_t> sgd, "adam": <size_t> adam, "adamax": <size_t> adamax, "adagrad": <size_t> adagrad,
+                   "rmsprop": <size_t> rmsprop}
+
+
+cdef void update_chunks(rule_t rule, const Update* u, idx chunk, idx end) noexcept nogil:
+    cdef unsigned int mode = float_mode_flush()
+    while chunk < end:
+        rule(u, chunk * CHUNK, least(CHUNK, u.n - chunk * CHUNK))
+        chunk += 1
+    float_mode_set(mode)
+
+
+def update(str name, size_t p, size_t g, list moments, idx n, tuple constants, int mode, int threads):
+    """One step of the rule `name` over n flat numbers at the addresses p (parameters), g (gradients) and `moments`."""
+    cdef idx i, chunks = (n + CHUNK - 1) // CHUNK
+    cdef int t
+    cdef size_t at[3]
+    cdef rule_t rule = <rule_t> <size_t> RULES[name]
+    cdef Update u
+    for i in range(3):
+        at[i] = moments[i] if i < len(moments) else 0
+    u.p, u.g, u.a, u.b, u.c = <real_t*> p, <const real_t*> g, <real_t*> at[0], <real_t*> at[1], <real_t*> at[2]
+    u.n, u.mode = n, mode
+    for i in range(len(constants)):
+        u.k[i] = <real_t> <double> constants[i]
+    threads = <int> least(threads, chunks)
+    with nogil:
+        if threads < 2:
+            update_chunks(rule, &u, 0, chunks)
+        else:
+            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                update_chunks(rule, &u, share(chunks, t, threads), share(chunks, t + 1, threads))

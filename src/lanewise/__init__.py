@@ -1,15 +1,17 @@
 """lanewise trains small CNNs on a CPU, fast: one sample in each SIMD lane."""
 __version__ = "0.1.0"
 
-from . import data, nn, optim
-from .errors import DataError, DtypeError, LabelError, NonFiniteError, ShapeError, WeightsError
+from . import checks, data, nn, optim
+from .errors import DataError, DtypeError, GradientError, LabelError, NonFiniteError, ShapeError, WeightsError
 from .graph import concat, tensor
-from .io import load, save
+from .io import load, load_checkpoint, save, save_checkpoint
 from .nodes.conv import set_winograd
 from .rng import manual_seed
+from .summary import conv_output_size, receptive_field, same_padding, summary
 from .threads import get_num_threads, set_num_threads
 from .train import Trainer
 
-__all__ = ["DataError", "DtypeError", "LabelError", "NonFiniteError", "ShapeError", "Trainer", "WeightsError", "concat",
-           "data", "get_num_threads", "load", "manual_seed", "nn", "optim", "save", "set_num_threads",
-           "set_winograd", "tensor"]
+__all__ = ["DataError", "DtypeError", "GradientError", "LabelError", "NonFiniteError", "ShapeError", "Trainer",
+           "WeightsError", "checks", "concat", "conv_output_size", "data", "get_num_threads", "load", "load_checkpoint",
+           "manual_seed", "nn", "optim", "receptive_field", "same_padding", "save", "save_checkpoint", "set_num_threads",
+           "set_winograd", "summary", "tensor"]

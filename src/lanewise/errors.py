@@ -33,3 +33,7 @@ class DataError(ValueError):
 
 class WeightsError(ValueError):
     """Weights do not belong to this model."""
+
+
+class GradientError(ArithmeticError):
+    """A gradient that backward() gives is not what differences of the loss give."""

@@ -67,6 +67,42 @@ def read(path):
     return state, metadata
 
 
+def save_checkpoint(path, model, optimizer=None, schedule=None, metadata=None):
+    """Save all that a run goes on from in one file: weights, the optimizer's moments and settings, the schedule's state;
+    `metadata`: JSON-able, kept with it. A run that is loaded again gives the same bits as one that was never stopped."""
+    arrays = {f"model.{k}": v for k, v in model.state_dict().items()}
+    about = {"metadata": metadata, "schedule": None if schedule is None else schedule.state_dict(), "optimizer": None}
+    if optimizer is not None:
+        state = optimizer.state_dict()
+        about["optimizer"] = {"param_groups": state["param_groups"], "steps": {}}
+        for i, entry in state["state"].items():
+            about["optimizer"]["steps"][str(i)] = entry["step"]
+            arrays.update((f"optimizer.{i}.{k}", v) for k, v in entry.items() if k != "step")
+    save(arrays, path, about)
+
+
+def load_checkpoint(path, model, optimizer=None, schedule=None):
+    """Take what save_checkpoint() wrote; returns its metadata. WeightsError for another kind of file, another model's, or one
+    without the optimizer or schedule that is asked for."""
+    arrays, about = read(path)
+    if "optimizer" not in about or "schedule" not in about:
+        raise WeightsError(f"{path}: expected a checkpoint, got weights alone")
+    for what, asked in (("optimizer", optimizer), ("schedule", schedule)):
+        if asked is not None and about[what] is None:
+            raise WeightsError(f"{path}: expected a checkpoint with the state of its {what}, got one without")
+    model.load_state_dict({k[len("model."):]: v for k, v in arrays.items() if k.startswith("model.")})
+    if optimizer is not None:
+        entries = {int(i): {"step": step} for i, step in about["optimizer"]["steps"].items()}
+        for key, array in arrays.items():
+            if key.startswith("optimizer."):
+                _, i, moment = key.split(".")
+                entries[int(i)][moment] = array
+        optimizer.load_state_dict({"state": entries, "param_groups": about["optimizer"]["param_groups"]})
+    if schedule is not None:
+        schedule.load_state_dict(about["schedule"])
+    return about["metadata"]
+
+
 def save_json(path, value):
     """Write JSON, whole or not at all."""
     write_whole(path, (json.dumps(value, indent=1) + "\n").encode())

@@ -94,6 +94,13 @@ class Parameter:
             self._data, self._grad, self.has_grad = self._data.astype(dtype), None, False
             forget_plans()
 
+    def __getstate__(self):
+        # For copy.deepcopy and pickle: the numbers in memory of their own, without plans, which hold addresses.
+        return {**self.__dict__, "_grad": self._grad if self.has_grad else None, "plans": None}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, plans=OrderedDict())
+
     def numpy(self):
         """The numbers."""
         return self._data

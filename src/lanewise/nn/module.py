@@ -8,6 +8,7 @@ from ..graph import Input, Node, Value, as_value, leaf
 from ..parameter import Parameter
 
 _structure = 0          # grows when any module changes: what was traced before may be stale
+_watchers = []          # called with (module, inputs, output) after every traced call: summary()
 
 
 class Module:
@@ -33,6 +34,10 @@ class Module:
             value.name = name
         members[name] = value
 
+    def __getstate__(self):
+        # For copy.deepcopy and pickle: traces hold the parameters' graphs and plans.
+        return {**self.__dict__, "_traces": {}}
+
     def forward(self, x):
         """The network: traced values in, traced values out."""
         raise TypeError(f"{type(self).__name__} expected a forward() method, and its class has none")
@@ -57,6 +62,8 @@ class Module:
             caller = error
             caller.path_owner = self
             raise
+        for watcher in _watchers:
+            watcher(self, values, out)
         return out
 
     def _call_on_array(self, x):

@@ -1,6 +1,9 @@
 """Optimizers and schedules, with PyTorch's names."""
 from . import lr_scheduler
+from .first_order import SGD, Adagrad, Adam, Adamax, AdamW, RMSprop
 from .lr_scheduler import OneCycleLR
-from .optimizer import SGD, Adam, Optimizer
+from .optimizer import Optimizer
+from .second_order import LBFGS, Newton
 
-__all__ = ["Adam", "OneCycleLR", "Optimizer", "SGD", "lr_scheduler"]
+__all__ = ["Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Newton", "OneCycleLR", "Optimizer", "RMSprop", "SGD",
+           "lr_scheduler"]

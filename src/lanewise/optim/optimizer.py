@@ -1,9 +1,9 @@
-"""Optimizers: one fused, threaded pass over each group's flat parameters."""
+"""What all optimizers share: parameter groups in flat arrays, state, and a step that is one pass over each array."""
 import numpy as np
 
 from .. import threads
 from .._isa import engine
-from ..parameter import Parameter, aligned, flatten
+from ..parameter import Parameter, aligned, flatten, storage_version
 
 
 def number(owner, name, value, low=0.0, high=np.inf):
@@ -18,18 +18,65 @@ class Group(dict):
     """A parameter group: `params`, and the optimizer's settings, to be read and set between steps."""
 
 
+class Flat:
+    """A group's parameters side by side in one array, their gradients and the optimizer's moments in others like it."""
+
+    def __init__(self, params, moments):
+        self.params = params
+        self.data, self.grad = flatten(params)
+        self.moments = [aligned(self.data.size, self.data.dtype) for _ in range(moments)]
+        self.sizes, self.steps = [p.data.size for p in params], [0] * len(params)
+        self.addresses = [a.ctypes.data for a in (self.data, self.grad, *self.moments)]
+        self.bytes, self.dtype, self.version = self.data.itemsize, self.data.dtype.name, None
+
+    def check(self, version):
+        """RuntimeError if the parameters are no longer in these arrays."""
+        at = list(self.addresses[:2])
+        for p, size in zip(self.params, self.sizes):
+            if p._grad is None or [a.__array_interface__["data"][0] for a in (p._data, p._grad)] != at:
+                raise RuntimeError("the parameters were moved after this optimizer was made (model.double(), or a newer "
+                                   "optimizer on them): make the optimizer last")
+            at = [a + size * self.bytes for a in at]
+        self.version = version
+
+    def stretches(self):
+        """Count a step for every parameter with a gradient: [first number, end, step count] of the longest stretches of
+        such parameters that have done equally many."""
+        at, found = 0, []
+        for i, p in enumerate(self.params):
+            end = at + self.sizes[i]
+            if p.has_grad:
+                t = self.steps[i] = self.steps[i] + 1
+                if found and found[-1][1] == at and found[-1][2] == t:
+                    found[-1][1] = end
+                else:
+                    found.append([at, end, t])
+            at = end
+        return found
+
+    def pieces(self):
+        """(parameter, its number in the group, its part of every moment)."""
+        at = 0
+        for i, p in enumerate(self.params):
+            end = at + self.sizes[i]
+            yield p, i, [m[at:end].reshape(p.shape) for m in self.moments]
+            at = end
+
+
 class Optimizer:
     """Holds parameters in groups, each moved into one flat array; step() is one pass over it.
 
-    `params`: parameters, or dicts {"params": ..., setting: ...} as in PyTorch."""
-    moments = 0                                 # flat arrays of state a parameter group needs
+    `params`: parameters, or dicts {"params": ..., setting: ...} as in PyTorch. A subclass names its `moments` (PyTorch's
+    names in state_dict()), the kernel's `rule`, and gives constants(group, t)."""
+    moments = ()                                # flat arrays of state that a parameter group needs
+    rule = None                                 # of kernels/optimizer.pxi
 
     def __init__(self, params, defaults):
         params = list(params)
         if not params:
             raise ValueError(f"{type(self).__name__}: expected parameters, got none")
         groups = params if isinstance(params[0], dict) else [{"params": params}]
-        self.param_groups, self._flat, seen = [], [], set()
+        self.param_groups, seen = [], set()
         for group in groups:
             unknown = set(group) - set(defaults) - {"params"}
             if unknown:
@@ -45,17 +92,22 @@ class Optimizer:
                 seen.add(id(p))
             self.check(group)
             self.param_groups.append(group)
-        self._flatten()
+        self._flat = [Flat(group["params"], len(self.moments)) for group in self.param_groups]
 
-    def _flatten(self):
-        self._flat = []
-        for group in self.param_groups:
-            data, grad = flatten(group["params"])
-            state = [aligned(data.size, data.dtype) for _ in range(self.moments)]
-            self._flat.append([data, grad, state, 0])
+    def __getstate__(self):
+        # For copy.deepcopy and pickle, together with the model: the arrays' addresses are not a copy's.
+        return {**self.__dict__, "_flat": self.state_dict()}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _flat=[Flat(group["params"], len(self.moments)) for group in state["param_groups"]])
+        self.load_state_dict(state["_flat"])
 
     def check(self, group):
         """ValueError for settings out of range."""
+
+    def _ranges(self, group, *names):
+        for name in names:
+            number(type(self).__name__, name, group[name])
 
     def zero_grad(self, set_to_none=True):
         """Forget all gradients (or set them to zero)."""
@@ -68,98 +120,59 @@ class Optimizer:
 
     def step(self):
         """Update every parameter that has a gradient."""
-        n_threads = threads.get_num_threads()
+        n_threads, version = threads.get_num_threads(), storage_version()
         for group, flat in zip(self.param_groups, self._flat):
-            data, grad, state, steps = flat
-            params = group["params"]
-            if not all(p.has_grad for p in params) and not any(p.has_grad for p in params):
-                continue
-            if any(p._data.base is None or p._grad is None for p in params) or not self._in_place(params, data):
-                raise RuntimeError("the parameters were moved after this optimizer was made (model.double(), or a newer "
-                                   "optimizer on them): make the optimizer last")
-            flat[3] = steps + 1
-            at = data.ctypes.data, grad.ctypes.data, [s.ctypes.data for s in state]
-            kernels = engine(data.dtype.name)
-            start, offset, size = 0, 0, data.dtype.itemsize
-            for p in [*params, None]:                   # maximal runs of parameters with gradients
-                if p is None or not p.has_grad:
-                    if offset > start:
-                        self.update(kernels, group, at[0] + start * size, at[1] + start * size,
-                                    [s + start * size for s in at[2]], offset - start, flat[3], n_threads)
-                    if p is not None:
-                        offset += p.data.size
-                        start = offset
-                else:
-                    offset += p.data.size
+            if flat.version != version:
+                flat.check(version)
+            update, size = engine(flat.dtype).update, flat.bytes
+            for first, end, t in flat.stretches():
+                p, g, *moments = [a + first * size for a in flat.addresses]
+                constants, mode = self.constants(group, t)
+                update(self.rule, p, g, moments, end - first, constants, mode, n_threads)
 
-    @staticmethod
-    def _in_place(params, data):
-        first = params[0]._data
-        return first.__array_interface__["data"][0] == data.ctypes.data
-
-    def update(self, kernels, group, p, g, state, n, t, n_threads):
-        """One pass over n numbers at the addresses p, g and state, at step t."""
-        raise TypeError(f"{type(self).__name__} expected an update() method")
+    def constants(self, group, t):
+        """(the rule's constants, its mode) at step t, from 1."""
+        raise TypeError(f"{type(self).__name__} expected a constants() method")
 
     def state_dict(self):
-        """Settings, step counts and moments: arrays and numbers only."""
-        return {"groups": [{k: v for k, v in g.items() if k != "params"} for g in self.param_groups],
-                "steps": [f[3] for f in self._flat], "state": [[s.copy() for s in f[2]] for f in self._flat]}
+        """PyTorch's layout: {"state": {number of the parameter: {"step": count, moment: array}}, "param_groups": [settings,
+        with "params" as numbers]}. Parameters without a step have no state. save_checkpoint() writes it to a file."""
+        state, groups, first = {}, [], 0
+        for group, flat in zip(self.param_groups, self._flat):
+            for _, i, arrays in flat.pieces():
+                if flat.steps[i]:
+                    state[first + i] = {"step": flat.steps[i], **{k: a.copy() for k, a in zip(self.moments, arrays)}}
+            numbers = list(range(first, first + len(flat.params)))
+            groups.append({**{k: v for k, v in group.items() if k != "params"}, "params": numbers})
+            first += len(flat.params)
+        return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state):
-        """Take what state_dict() gave; ValueError if it is of another optimizer or other parameters."""
-        sizes = [[s.size for s in f[2]] for f in self._flat]
-        if [[np.size(s) for s in group] for group in state["state"]] != sizes:
-            raise ValueError(f"{type(self).__name__}: the state does not belong to these parameters")
-        for group, flat, settings, steps, arrays in zip(self.param_groups, self._flat, state["groups"], state["steps"],
-                                                        state["state"]):
-            group.update(settings)
-            flat[3] = int(steps)
-            for own, array in zip(flat[2], arrays):
-                own[...] = array
+        """Take what state_dict() gave; ValueError if it is of another optimizer or other parameters, and then nothing is
+        changed."""
+        name, groups, entries, first = type(self).__name__, state["param_groups"], state["state"], 0
+        if [len(g["params"]) for g in groups] != [len(f.params) for f in self._flat]:
+            raise ValueError(f"{name}: the state does not belong to these parameters: expected groups of "
+                             f"{[len(f.params) for f in self._flat]} parameters, got {[len(g['params']) for g in groups]}")
+        for flat in self._flat:
+            for p, i, _ in flat.pieces():
+                entry = entries.get(first + i)
+                if entry is not None and (set(entry) != {"step", *self.moments} or any(
+                        np.shape(entry[m]) != p.shape for m in self.moments)):
+                    raise ValueError(f"{name}: the state does not belong to these parameters: '{p.name}' expected "
+                                     f"{', '.join(('step', *self.moments))} of shape {p.shape}, got "
+                                     f"{', '.join(f'{k} {np.shape(v)}' for k, v in entry.items())}")
+            first += len(flat.params)
+        first = 0
+        for group, flat, settings in zip(self.param_groups, self._flat, groups):
+            group.update({k: tuple(v) if isinstance(v, list) else v for k, v in settings.items() if k != "params"})
+            for p, i, arrays in flat.pieces():
+                entry = entries.get(first + i)
+                flat.steps[i] = int(entry["step"]) if entry else 0
+                for moment, array in zip(self.moments, arrays):
+                    array[...] = entry[moment] if entry else self.fresh(group)
+            first += len(flat.params)
 
-
-class SGD(Optimizer):
-    """d = g + weight_decay p;  buf = momentum buf + (1 - dampening) d;  p -= lr buf, or lr (d + momentum buf) with Nesterov.
-
-    PyTorch's form and defaults (Sutskever et al. 2013); the first step sets buf = d."""
-    moments = 1
-
-    def __init__(self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
-        super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
-                                      nesterov=nesterov))
-
-    def check(self, group):
-        """Ranges, and Nesterov's needs."""
-        for name in ("lr", "momentum", "weight_decay"):
-            number("SGD", name, group[name])
-        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-            raise ValueError("SGD: nesterov expected a momentum above 0 and no dampening")
-
-    def update(self, kernels, group, p, g, state, n, t, n_threads):
-        """One SGD pass."""
-        kernels.sgd(p, g, state[0], n, group["lr"], group["momentum"], group["dampening"], group["weight_decay"],
-                    group["nesterov"], t == 1, n_threads)
-
-
-class Adam(Optimizer):
-    """m = b1 m + (1 - b1) d, v = b2 v + (1 - b2) d^2, d = g + weight_decay p;
-    p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps).
-
-    PyTorch's form and defaults (Kingma and Ba 2015)."""
-    moments = 2
-
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
-        super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay))
-
-    def check(self, group):
-        """Ranges."""
-        for name in ("lr", "eps", "weight_decay"):
-            number("Adam", name, group[name])
-        for beta in group["betas"]:
-            number("Adam", "betas", beta, 0, 1 - 1e-12)
-
-    def update(self, kernels, group, p, g, state, n, t, n_threads):
-        """One Adam pass."""
-        kernels.adam(p, g, state[0], state[1], n, group["lr"], *group["betas"], group["eps"], group["weight_decay"], t,
-                     n_threads)
+    def fresh(self, group):
+        """What moments hold before the first step."""
+        return 0
