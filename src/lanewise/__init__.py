@@ -1,7 +1,7 @@
 """lanewise trains small CNNs on a CPU, fast: one sample in each SIMD lane."""
 __version__ = "0.1.0"
 
-from . import data, nn, optim
+from . import data, nn, ops, optim
 from .errors import DataError, DtypeError, LabelError, NonFiniteError, ShapeError, WeightsError
 from .graph import concat, tensor
 from .io import load, save
@@ -10,4 +10,4 @@ from .threads import get_num_threads, set_num_threads
 from .train import Trainer
 
 __all__ = ["DataError", "DtypeError", "LabelError", "NonFiniteError", "ShapeError", "Trainer", "WeightsError", "concat",
-           "data", "get_num_threads", "load", "manual_seed", "nn", "optim", "save", "set_num_threads", "tensor"]
+           "data", "get_num_threads", "load", "manual_seed", "nn", "ops", "optim", "save", "set_num_threads", "tensor"]

@@ -1,4 +1,4 @@
-"""Which build of the engine this process uses: picked by cpuid, or forced by LANEWISE_ISA."""
+"""Which build of the kernels this process uses: picked by cpuid, or forced by LANEWISE_ISA."""
 import importlib
 import os
 
@@ -29,12 +29,17 @@ def choose():
 
 
 isa = choose()
-_engines = {}
+_modules = {}
+
+
+def kernels(name, dtype, build=None):
+    """The compiled module "engine" or "arrays" for "float32" or "float64"; `build`: of another ISA than the process's own."""
+    key = (build or isa, str(dtype), name)
+    if key not in _modules:
+        _modules[key] = importlib.import_module(f"lanewise._kernels.{key[0]}_{key[1]}.{name}")
+    return _modules[key]
 
 
 def engine(dtype, build=None):
-    """The compiled engine for "float32" or "float64"; `build`: of another ISA than the process's own."""
-    key = (build or isa, str(dtype))
-    if key not in _engines:
-        _engines[key] = importlib.import_module(f"lanewise._kernels.{key[0]}_{key[1]}.engine")
-    return _engines[key]
+    """The compiled engine."""
+    return kernels("engine", dtype, build)
