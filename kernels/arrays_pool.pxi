@@ -73,27 +73,6 @@ cdef void max_planes(const void* job, real_t* scratch, idx first, idx last) noex
                         where[l] = places[l]
 
 
-cdef void max_planes_2x2(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
-    # 2x2 windows, stride 2, no padding, no places: even and odd columns come apart in registers.
-    cdef const Pooling* p = <const Pooling*> job
-    cdef const Window* a = &p.w
-    cdef idx plane, oy, ox, n
-    cdef const real_t* x
-    cdef real_t* y
-    cdef lane_t even, odd, lower_even, lower_odd
-    for plane in range(first, last):
-        for oy in range(a.oh):
-            x = p.x + (plane * a.h + 2 * oy) * a.w
-            y = p.y + (plane * a.oh + oy) * a.ow
-            ox = 0
-            while ox < a.ow:
-                n = least(LANES, a.ow - ox)
-                load_pairs(x + 2 * ox, n, &even, &odd)
-                load_pairs(x + 2 * ox + a.w, n, &lower_even, &lower_odd)
-                lane_store_some(y + ox, lane_larger(lane_larger(even, odd), lane_larger(lower_even, lower_odd)), n)
-                ox += n
-
-
 cdef inline void load_pairs(const real_t* x, idx n, lane_t* even, lane_t* odd) noexcept nogil:
     # 2n numbers apart.
     if n == LANES:
@@ -106,6 +85,37 @@ cdef inline void load_pairs(const real_t* x, idx n, lane_t* even, lane_t* odd) n
 cdef inline lane_t lane_larger(lane_t a, lane_t b) noexcept nogil:
     # NaN of either wins.
     return lane_select(mask_or(lane_gt(b, a), lane_nan(b)), b, a)
+
+
+cdef inline void planes_2x2(const Pooling* p, idx first, idx last, int mean) noexcept nogil:
+    # 2x2 windows, stride 2, no padding, no places: even and odd columns come apart in registers.
+    cdef const Window* a = &p.w
+    cdef idx plane, oy, ox, n
+    cdef const real_t* x
+    cdef lane_t even, odd, lower_even, lower_odd, v
+    cdef real_t scale = <real_t> 1.0 / (p.divisor if p.divisor else 4)
+    for plane in range(first, last):
+        for oy in range(a.oh):
+            x = p.x + (plane * a.h + 2 * oy) * a.w
+            ox = 0
+            while ox < a.ow:
+                n = least(LANES, a.ow - ox)
+                load_pairs(x + 2 * ox, n, &even, &odd)
+                load_pairs(x + 2 * ox + a.w, n, &lower_even, &lower_odd)
+                if mean:
+                    v = ((even + odd) + (lower_even + lower_odd)) * scale
+                else:
+                    v = lane_larger(lane_larger(even, odd), lane_larger(lower_even, lower_odd))
+                lane_store_some(p.y + (plane * a.oh + oy) * a.ow + ox, v, n)
+                ox += n
+
+
+cdef void max_planes_2x2(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
+    planes_2x2(<const Pooling*> job, first, last, 0)
+
+
+cdef void avg_planes_2x2(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
+    planes_2x2(<const Pooling*> job, first, last, 1)
 
 
 cdef void max_planes_backward(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
@@ -255,6 +265,7 @@ def pool(str name, x, y, where, idx planes, tuple geometry, tuple pad, idx count
     cdef Window* a = &p.w
     cdef task_t task
     cdef idx scratch
+    cdef bint halves
     p.w = window(geometry)
     p.x = <const real_t*> data(x)
     p.y = <real_t*> data(y)
@@ -263,15 +274,14 @@ def pool(str name, x, y, where, idx planes, tuple geometry, tuple pad, idx count
     p.count_pad = count_pad
     p.divisor = divisor
     scratch = most(a.kh * phase_pitch(a) * a.sw + 2 * LANES + 2 * a.kw, a.w + a.ow) + a.ow
+    halves = a.kh == a.kw == a.sh == a.sw == 2 and a.dh == a.dw == 1 and a.top == a.left == 0 \
+        and 2 * a.oh <= a.h and 2 * a.ow <= a.w
     if name == "max":
-        task = max_planes
-        if where is None and a.kh == a.kw == a.sh == a.sw == 2 and a.dh == a.dw == 1 and a.top == a.left == 0 \
-                and 2 * a.oh <= a.h and 2 * a.ow <= a.w:
-            task = max_planes_2x2
+        task = max_planes_2x2 if halves and where is None else max_planes
     elif name == "max_backward":
         task = max_planes_backward
     elif name == "avg":
-        task = avg_planes
+        task = avg_planes_2x2 if halves else avg_planes
     elif name == "avg_backward":
         task = avg_planes_backward
     elif name == "adaptive":

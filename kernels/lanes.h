@@ -46,20 +46,20 @@ LANE lane_t lane_set(real_t s) { return (lane_t){} + s; }
 LANE mask_t mask_set(bits_t s) { return (mask_t){} + s; }
 LANE lane_t lane_load(const real_t *p) { lane_t v; memcpy(&v, p, sizeof v); return v; }
 LANE void lane_store(real_t *p, lane_t v) { memcpy(p, &v, sizeof v); }
-#ifdef __AVX512F__
+#ifdef __AVX512F__ /* masks in registers of their own, which the vector extension does not reach */
 #include <immintrin.h>
 #ifdef LANES_F64
-#define some_load(p, n, v) (lane_t)_mm512_mask_loadu_pd((__m512d)(v), (__mmask8)((1u << (n)) - 1), p)
-#define some_store(p, n, v) _mm512_mask_storeu_pd(p, (__mmask8)((1u << (n)) - 1), (__m512d)(v))
+#define avx512(name) _mm512_##name##_pd
+#define some(n) (__mmask8)((1u << (n)) - 1)
 #else
-#define some_load(p, n, v) (lane_t)_mm512_mask_loadu_ps((__m512)(v), (__mmask16)((1u << (n)) - 1), p)
-#define some_store(p, n, v) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), (__m512)(v))
+#define avx512(name) _mm512_##name##_ps
+#define some(n) (__mmask16)((1u << (n)) - 1)
 #endif
 #endif
 /* The first n lanes, 0 <= n <= LANES, the others from `rest`; and to memory. Nothing beyond p + n is touched. */
 LANE lane_t lane_load_some(const real_t *p, ptrdiff_t n, lane_t rest) {
 #ifdef __AVX512F__
-    return some_load(p, n, rest);
+    return avx512(mask_loadu)(rest, some(n), p);
 #else
     if (n == LANES) return lane_load(p);
     for (int i = 0; i < n; i++) rest[i] = p[i];
@@ -68,7 +68,7 @@ LANE lane_t lane_load_some(const real_t *p, ptrdiff_t n, lane_t rest) {
 }
 LANE void lane_store_some(real_t *p, lane_t v, ptrdiff_t n) {
 #ifdef __AVX512F__
-    some_store(p, n, v);
+    avx512(mask_storeu)(p, some(n), v);
 #else
     if (n == LANES) { lane_store(p, v); return; }
     for (int i = 0; i < n; i++) p[i] = v[i];
@@ -87,7 +87,29 @@ LANE mask_t mask_select(mask_t m, mask_t a, mask_t b) { return (m & a) | (~m & b
 /* NaN passes: only what is below zero becomes zero. */
 LANE lane_t lane_relu(lane_t a) { return (lane_t)(~(a < 0) & (mask_t)a); }
 
-LANE real_t lane_sum(lane_t v) { real_t s = 0; for (int i = 0; i < LANES; i++) s += v[i]; return s; }
+/* a where a > b, else b: of a NaN and a number, whichever is b. */
+LANE lane_t lane_max(lane_t a, lane_t b) {
+#ifdef __AVX512F__
+    return avx512(max)(a, b);
+#else
+    return lane_select(a > b, a, b);
+#endif
+}
+/* Lanes summed (or their maximum) in halves. */
+LANE real_t lane_sum(lane_t v) {
+    real_t s[LANES];
+    lane_store(s, v);
+    for (int n = LANES / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++) s[i] += s[i + n];
+    return s[0];
+}
+LANE real_t lane_most(lane_t v) {
+    real_t s[LANES];
+    lane_store(s, v);
+    for (int n = LANES / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++) s[i] = s[i + n] > s[i] ? s[i + n] : s[i];
+    return s[0];
+}
 LANE mask_t mask_plus(mask_t a, bits_t b) { return a + b; }
 LANE mask_t mask_times(mask_t a, bits_t b) { return a * b; }
 LANE void mask_store(bits_t *p, mask_t v) { memcpy(p, &v, sizeof v); }

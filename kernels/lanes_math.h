@@ -24,20 +24,22 @@ LANE lane_t lane_exp_parts(lane_t x, lane_t *half) {
     *half = (lane_t)((__builtin_convertvector(n, mask_t) + (REAL_BIAS - 1)) << REAL_BITS);
     return p * r;
 }
-LANE lane_t lane_clip(lane_t x, real_t lo, real_t hi) {
-    return lane_select(x < lo, lane_set(lo), lane_select(x > hi, lane_set(hi), x));
-}
+LANE lane_t lane_clip(lane_t x, real_t lo, real_t hi) { return -lane_max(lane_set(-hi), -lane_max(lane_set(lo), x)); }
 
-/* Exact 0 and inf outside the range; NaN passes. */
+/* Exact 0 and inf outside the range; a NaN goes through the polynomial. */
 LANE lane_t lane_exp(lane_t x) {
     lane_t half, y = lane_exp_parts(lane_clip(x, EXP_LEAST, EXP_MOST), &half) + 1;
-    y = lane_select(x > EXP_MOST, lane_set((real_t)__builtin_inf()), lane_keep(~(x < EXP_LEAST), y * half * 2));
-    return lane_select(x != x, x, y);
+    return lane_select(x > EXP_MOST, lane_set((real_t)__builtin_inf()), lane_keep(~(x < EXP_LEAST), y * half * 2));
+}
+/* The same for x <= 0. */
+LANE lane_t lane_exp_down(lane_t x) {
+    lane_t half, y = lane_exp_parts(lane_max(lane_set(EXP_LEAST), x), &half) + 1;
+    return lane_keep(~(x < EXP_LEAST), y * half * 2);
 }
 /* exp(x) - 1, to the last places around 0 too. */
 LANE lane_t lane_expm1(lane_t x) {
     lane_t half, q = lane_exp_parts(lane_clip(x, EXP_LEAST, EXP_MOST), &half), y = (q * half + (half - (real_t)0.5)) * 2;
-    return lane_select(x != x, x, lane_select(x > EXP_MOST, lane_set((real_t)__builtin_inf()), y));
+    return lane_select(x > EXP_MOST, lane_set((real_t)__builtin_inf()), y);
 }
 LANE lane_t lane_abs(lane_t x) { return (lane_t)((mask_t)x & ~((bits_t)1 << REAL_SIGN)); }
 LANE lane_t lane_sign(lane_t x, lane_t of) { return (lane_t)((mask_t)lane_abs(x) | ((mask_t)of & ((bits_t)1 << REAL_SIGN))); }
@@ -52,7 +54,7 @@ LANE lane_t lane_sigmoid(lane_t x) { return 1 / (1 + lane_exp(-x)); }
 LANE lane_t lane_gauss(lane_t x, real_t scale) {
     lane_t c = lane_clip(x, -40, 40), high = (lane_t)((mask_t)c & ~(((bits_t)1 << (REAL_BITS / 2 + 1)) - 1)), low = c - high;
     lane_t square = c * c, error = (high * high - square) + 2 * high * low + low * low;
-    return lane_exp(scale * square) * (1 + scale * error);
+    return lane_exp_down(scale * square) * (1 + scale * error);
 }
 /* exp(u^2) erfc(u), u >= 0: Chebyshev series of (1 + 2u) erfcx(u) in (u - 15/4) / (u + 15/4), coefficients by
  * interpolation at 48 nodes to 40 digits; float32 takes the first 13. */

@@ -38,10 +38,10 @@ def _geometry(name, x, weight, stride, padding, dilation, groups):
 
 
 def _chosen(name, algorithm, x, y_shape, groups):
-    """From LANES samples of moderate size "lanes", else "gemm": CHOICE_NOTE."""
+    """From 2 LANES samples (two shards, for two threads) of moderate size "lanes", else "gemm"."""
     if algorithm is None:
         fits = max(int(np.prod(x.shape[1:])), int(np.prod(y_shape[1:]))) <= SHARD
-        algorithm = "lanes" if x.shape[0] >= kernels(x).lanes and fits else "gemm"
+        algorithm = "lanes" if x.shape[0] >= 2 * kernels(x).lanes and fits else "gemm"
     if algorithm not in ("gemm", "lanes"):
         raise ShapeError(f"{name}: expected algorithm 'gemm', 'lanes' or None, got {algorithm!r}")
     return algorithm if x.size and int(np.prod(y_shape)) else "gemm"
@@ -93,7 +93,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
 
     H' = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1. int or pair everywhere; padding also "valid" (0) or "same"
     (H' = H; the odd row and column at the end). algorithm "gemm": im2col and matrix products; "lanes": one sample per SIMD
-    lane; None: lanes from LANES samples whose images are not large."""
+    lane; None: lanes from 2 LANES samples whose images are not large."""
     x, weight, bias = arrays("conv2d", x=x, weight=weight, bias=bias)
     x, alone = image("conv2d", "x", x)
     g, groups = _geometry("conv2d", x, weight, stride, padding, dilation, groups)
