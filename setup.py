@@ -14,6 +14,7 @@ KERNELS = Path("kernels")
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ISAS = {"v2": ["-march=x86-64-v2"], "v3": ["-march=x86-64-v3"],
         "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"]} if X86 else {"generic": []}
+KERNEL_MODULES = ("engine", "arrays")
 DTYPES = {"float32": [], "float64": ["-DLANES_F64"]}
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-w", "-std=gnu11", "-g0"]
 PEEL = ["--param", "max-completely-peeled-insns=4000", "--param", "max-completely-peel-times=32"]
@@ -26,13 +27,13 @@ class BuildKernels(build_ext):
         compiler = self.compiler.compiler[0]
         self.check(compiler)
         work = Path(self.build_temp) / "kernels"
-        sources = {name: self.cython(work, name) for name in ("cpu", "engine")}
+        sources = {name: self.cython(work, name) for name in ("cpu", *KERNEL_MODULES)}
         for extension in self.extensions:
             stem = extension.name.rpartition(".")[2]
             extension.sources = [str(sources[stem])]
             extension.depends = []
             extension.include_dirs = [str(KERNELS)]
-            if stem == "engine" and self.gnu(compiler):
+            if stem in KERNEL_MODULES and self.gnu(compiler):
                 extension.extra_compile_args += PEEL
         with ThreadPoolExecutor(self.parallel or 2) as pool:
             list(pool.map(self.build_one, self.extensions))
@@ -87,7 +88,7 @@ class BuildKernels(build_ext):
 
 
 extensions = [Extension("lanewise._kernels.cpu", ["kernels/cpu.pyx"], extra_compile_args=["-O2", "-w", "-g0"])]
-extensions += [Extension(f"lanewise._kernels.{isa}_{dtype}.engine", ["kernels/engine.pyx"],
+extensions += [Extension(f"lanewise._kernels.{isa}_{dtype}.{name}", [f"kernels/{name}.pyx"],
                          extra_compile_args=FLAGS + march + define, extra_link_args=["-fopenmp"])
-               for isa, march in ISAS.items() for dtype, define in DTYPES.items()]
+               for name in KERNEL_MODULES for isa, march in ISAS.items() for dtype, define in DTYPES.items()]
 setup(ext_modules=extensions, cmdclass={"build_ext": BuildKernels})

@@ -11,12 +11,14 @@ typedef double real_t;
 typedef int64_t bits_t;
 #define real_sqrt __builtin_sqrt
 #define REAL_BITS 52
+#define REAL_SIGN 63
 #define REAL_BIAS 1023
 #else
 typedef float real_t;
 typedef int32_t bits_t;
 #define real_sqrt __builtin_sqrtf
 #define REAL_BITS 23
+#define REAL_SIGN 31
 #define REAL_BIAS 127
 #endif
 
@@ -44,9 +46,38 @@ LANE lane_t lane_set(real_t s) { return (lane_t){} + s; }
 LANE mask_t mask_set(bits_t s) { return (mask_t){} + s; }
 LANE lane_t lane_load(const real_t *p) { lane_t v; memcpy(&v, p, sizeof v); return v; }
 LANE void lane_store(real_t *p, lane_t v) { memcpy(p, &v, sizeof v); }
+#ifdef __AVX512F__ /* masks in registers of their own, which the vector extension does not reach */
+#include <immintrin.h>
+#ifdef LANES_F64
+#define avx512(name) _mm512_##name##_pd
+#define some(n) (__mmask8)((1u << (n)) - 1)
+#else
+#define avx512(name) _mm512_##name##_ps
+#define some(n) (__mmask16)((1u << (n)) - 1)
+#endif
+#endif
+/* The first n lanes, 0 <= n <= LANES, the others from `rest`; and to memory. Nothing beyond p + n is touched. */
+LANE lane_t lane_load_some(const real_t *p, ptrdiff_t n, lane_t rest) {
+#ifdef __AVX512F__
+    return avx512(mask_loadu)(rest, some(n), p);
+#else
+    if (n == LANES) return lane_load(p);
+    for (int i = 0; i < n; i++) rest[i] = p[i];
+    return rest;
+#endif
+}
+LANE void lane_store_some(real_t *p, lane_t v, ptrdiff_t n) {
+#ifdef __AVX512F__
+    avx512(mask_storeu)(p, some(n), v);
+#else
+    if (n == LANES) { lane_store(p, v); return; }
+    for (int i = 0; i < n; i++) p[i] = v[i];
+#endif
+}
 LANE lane_t lane_load_u8(const uint8_t *p) { bytes_t b; memcpy(&b, p, sizeof b); return __builtin_convertvector(b, lane_t); }
 LANE mask_t lane_gt(lane_t a, lane_t b) { return a > b; }
 LANE mask_t lane_lt(lane_t a, lane_t b) { return a < b; }
+LANE mask_t lane_le(lane_t a, lane_t b) { return a <= b; }
 LANE mask_t lane_nan(lane_t a) { return a != a; }
 LANE mask_t mask_eq(mask_t a, mask_t b) { return a == b; }
 LANE mask_t mask_or(mask_t a, mask_t b) { return a | b; }
@@ -56,15 +87,46 @@ LANE mask_t mask_select(mask_t m, mask_t a, mask_t b) { return (m & a) | (~m & b
 /* NaN passes: only what is below zero becomes zero. */
 LANE lane_t lane_relu(lane_t a) { return (lane_t)(~(a < 0) & (mask_t)a); }
 
-/* LANES x LANES transpose: log2(LANES) rounds of interleaving row i with row i + LANES/2. */
+/* a where a > b, else b: of a NaN and a number, whichever is b. */
+LANE lane_t lane_max(lane_t a, lane_t b) {
+#ifdef __AVX512F__
+    return avx512(max)(a, b);
+#else
+    return lane_select(a > b, a, b);
+#endif
+}
+/* Lanes summed (or their maximum) in halves. */
+LANE real_t lane_sum(lane_t v) {
+    real_t s[LANES];
+    lane_store(s, v);
+    for (int n = LANES / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++) s[i] += s[i + n];
+    return s[0];
+}
+LANE real_t lane_most(lane_t v) {
+    real_t s[LANES];
+    lane_store(s, v);
+    for (int n = LANES / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++) s[i] = s[i + n] > s[i] ? s[i + n] : s[i];
+    return s[0];
+}
+LANE mask_t mask_plus(mask_t a, bits_t b) { return a + b; }
+LANE mask_t mask_times(mask_t a, bits_t b) { return a * b; }
+LANE void mask_store(bits_t *p, mask_t v) { memcpy(p, &v, sizeof v); }
+LANE mask_t mask_iota(void) { mask_t m; for (int i = 0; i < LANES; i++) m[i] = i; return m; }
+
 #if LANE_BYTES == 64 && !defined(LANES_F64)
 #define LANE_LOW {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}
+#define LANE_EVEN {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30}
 #elif (LANE_BYTES == 64) || (LANE_BYTES == 32 && !defined(LANES_F64))
 #define LANE_LOW {0, 8, 1, 9, 2, 10, 3, 11}
+#define LANE_EVEN {0, 2, 4, 6, 8, 10, 12, 14}
 #elif (LANE_BYTES == 32) || !defined(LANES_F64)
 #define LANE_LOW {0, 4, 1, 5}
+#define LANE_EVEN {0, 2, 4, 6}
 #else
 #define LANE_LOW {0, 2}
+#define LANE_EVEN {0, 2}
 #endif
 #ifdef __clang__
 LANE lane_t lane_pick(lane_t a, lane_t b, mask_t m) {
@@ -75,6 +137,13 @@ LANE lane_t lane_pick(lane_t a, lane_t b, mask_t m) {
 #else
 #define lane_pick __builtin_shuffle
 #endif
+/* a then b, taken apart: numbers 0, 2, 4, ... and 1, 3, 5, ... */
+LANE void lane_unzip(lane_t a, lane_t b, lane_t *even, lane_t *odd) {
+    const mask_t places = LANE_EVEN;
+    *even = lane_pick(a, b, places);
+    *odd = lane_pick(a, b, places + 1);
+}
+/* LANES x LANES transpose: log2(LANES) rounds of interleaving row i with row i + LANES/2. */
 LANE void lane_transpose(lane_t *r) {
     const mask_t low = LANE_LOW, high = low + LANES / 2;
     lane_t t[LANES];
@@ -87,36 +156,7 @@ LANE void lane_transpose(lane_t *r) {
     }
 }
 
-/* exp(x) = 2^n exp(r), |r| <= ln(2)/2, Taylor series in r; exact 0 and inf outside the range; NaN passes. */
-LANE lane_t lane_exp(lane_t x) {
-#ifdef LANES_F64
-    const real_t lo = -708, hi = 709.7, magic = 0x1.8p52, ln2a = 0x1.62e42feep-1, ln2b = 0x1.a39ef35793c76p-33;
-    const int degree = 13;
-#else
-    const real_t lo = -87, hi = 88.7f, magic = 0x1.8p23f, ln2a = 0x1.62e4p-1f, ln2b = 0x1.7f7d1cp-20f;
-    const int degree = 7;
-#endif
-    const real_t log2e = (real_t)1.4426950408889634074;
-    lane_t c = lane_select(x < lo, lane_set(lo), lane_select(x > hi, lane_set(hi), x));
-    lane_t n = (c * log2e + magic) - magic, r = c - n * ln2a - n * ln2b, p = lane_set(1);
-    for (int k = degree; k > 0; k--) p = p * r * (real_t)(1.0 / k) + 1;
-    mask_t e = (__builtin_convertvector(n, mask_t) + (REAL_BIAS - 1)) << REAL_BITS; /* 2^(n-1): n may be BIAS + 1 */
-    lane_t y = p * (lane_t)e * 2;
-    y = lane_select(x > hi, lane_set((real_t)__builtin_inf()), lane_keep(~(x < lo), y));
-    return lane_select(x != x, x, y);
-}
-
-/* log(x) for positive normal x = 2^e m, m in [sqrt(1/2), sqrt(2)): 2 atanh((m - 1) / (m + 1)) + e ln 2. NaN passes. */
-LANE lane_t lane_log(lane_t x) {
-    const bits_t half = (bits_t)(REAL_BIAS - 1) << REAL_BITS;
-    mask_t b = (mask_t)x, e = (b >> REAL_BITS) - (REAL_BIAS - 1);
-    lane_t m = (lane_t)((b & (((bits_t)1 << REAL_BITS) - 1)) | half); /* [1/2, 1) */
-    mask_t low = m < (real_t)0.70710678118654752440;
-    m += lane_keep(low, m);
-    lane_t n = __builtin_convertvector(e + low, lane_t), s = (m - 1) / (m + 1), z = s * s, p = lane_set(0);
-    for (int k = sizeof(real_t) == 8 ? 23 : 11; k > 0; k -= 2) p = p * z + (real_t)(2.0 / k);
-    return lane_select(lane_nan(x), x, n * (real_t)0.69314718055994530942 + s * p);
-}
+#include "lanes_math.h"
 
 /* Denormals: flushed while a thread is inside the engine; the caller's mode comes back with float_mode_set(old). */
 #if defined(__x86_64__)

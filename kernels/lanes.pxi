@@ -3,6 +3,7 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memset, memcpy
 from libc.stdlib cimport free
+from libc.math cimport INFINITY
 
 cdef extern from "lanes.h" nogil:
     ctypedef float real_t
@@ -17,6 +18,7 @@ cdef extern from "lanes.h" nogil:
     lane_t lane_load_u8(const uint8_t*)
     mask_t lane_gt(lane_t, lane_t)
     mask_t lane_lt(lane_t, lane_t)
+    mask_t lane_le(lane_t, lane_t)
     mask_t lane_nan(lane_t)
     mask_t mask_eq(mask_t, mask_t)
     mask_t mask_or(mask_t, mask_t)
@@ -27,6 +29,23 @@ cdef extern from "lanes.h" nogil:
     void lane_transpose(lane_t*)
     lane_t lane_exp(lane_t)
     lane_t lane_log(lane_t)
+    lane_t lane_expm1(lane_t)
+    lane_t lane_tanh(lane_t)
+    lane_t lane_sigmoid(lane_t)
+    lane_t lane_erf(lane_t)
+    lane_t lane_gauss(lane_t, real_t)
+    lane_t lane_normal_cdf(lane_t)
+    lane_t lane_load_some(const real_t*, ptrdiff_t, lane_t)
+    void lane_store_some(real_t*, lane_t, ptrdiff_t)
+    lane_t lane_exp_down(lane_t)
+    lane_t lane_max(lane_t, lane_t)
+    real_t lane_sum(lane_t)
+    real_t lane_most(lane_t)
+    mask_t mask_iota()
+    mask_t mask_plus(mask_t, bits_t)
+    mask_t mask_times(mask_t, bits_t)
+    void mask_store(bits_t*, mask_t)
+    void lane_unzip(lane_t, lane_t, lane_t*, lane_t*)
     real_t real_sqrt(real_t)
     unsigned int float_mode_flush()
     void float_mode_set(unsigned int)

@@ -1,4 +1,4 @@
-"""Which build of the engine this process uses: picked by cpuid, or forced by LANEWISE_ISA."""
+"""Which build of the kernels this process uses: picked by cpuid, or forced by LANEWISE_ISA."""
 import importlib
 import os
 
@@ -29,13 +29,18 @@ def choose():
 
 
 isa = choose()
-_engines = {}
+_modules = {}
+
+
+def kernels(name, dtype, build=None):
+    """The compiled module "engine" or "arrays" for "float32" or "float64"; `build`: of another ISA than the process's own."""
+    key = (build or isa, dtype, name)               # a dtype or its name: the text of one costs microseconds
+    found = _modules.get(key)
+    if found is None:
+        found = _modules[key] = importlib.import_module(f"lanewise._kernels.{key[0]}_{dtype}.{name}")
+    return found
 
 
 def engine(dtype, build=None):
-    """The compiled engine for "float32" or "float64"; `build`: of another ISA than the process's own."""
-    key = (build or isa, dtype)             # a name or a dtype: the text of one costs microseconds
-    found = _engines.get(key)
-    if found is None:
-        found = _engines[key] = importlib.import_module(f"lanewise._kernels.{key[0]}_{dtype}.engine")
-    return found
+    """The compiled engine."""
+    return kernels("engine", dtype, build)

@@ -1,0 +1,64 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The array functions' kernels: C-contiguous arrays of one number type, checked by the caller (lanewise.ops); tasks over
+threads. Which numbers a task takes never changes what it computes: the results are the same for any number of threads."""
+from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from cython.parallel cimport prange
+
+include "lanes.pxi"
+
+# Part [first, last) of a job; scratch is the thread's own.
+ctypedef void (*task_t)(const void* job, real_t* scratch, idx first, idx last) noexcept nogil
+
+
+cdef int run(task_t task, const void* job, idx n, int threads, idx scratch=0) except -1:
+    """n units of a job in `threads` equal parts, with `scratch` numbers each. One thread: no OpenMP, as in a forked child."""
+    cdef idx size = (scratch * sizeof(real_t) + 127) // 64 * 64
+    cdef void* room = NULL
+    cdef int t
+    if n <= 0:
+        return 0
+    if threads > n:
+        threads = <int> n
+    if posix_memalign(&room, 64, size * threads):
+        raise MemoryError(f"an array function could not allocate {size * threads} bytes")
+    with nogil:
+        if threads == 1:
+            task(job, <real_t*> room, 0, n)
+        else:
+            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                task(job, <real_t*> (<char*> room + t * size), share(n, t, threads), share(n, t + 1, threads))
+    free(room)
+    return 0
+
+
+cdef void* data(array) except? NULL:
+    """Where an array's numbers start; NULL for None. The caller keeps the array."""
+    cdef Py_buffer view
+    if array is None:
+        return NULL
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+    PyBuffer_Release(&view)
+    return view.buf
+
+
+cdef inline idx least(idx a, idx b) noexcept nogil:
+    return a if a < b else b
+
+
+cdef inline idx most(idx a, idx b) noexcept nogil:
+    return a if a > b else b
+
+
+cdef inline idx blocks(idx n) noexcept nogil:
+    # Lane vectors that n numbers take.
+    return (n + LANES - 1) // LANES
+
+
+include "arrays_elementwise.pxi"
+include "arrays_softmax.pxi"
+include "arrays_norm.pxi"
+include "arrays_matmul.pxi"
+include "arrays_columns.pxi"
+include "arrays_pool.pxi"
+
+lanes = LANES

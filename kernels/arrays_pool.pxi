@@ -1,0 +1,291 @@
+# Pooling of planes (H, W), rows in phases as in arrays_columns.pxi: vectors over neighbouring outputs for any stride.
+
+cdef struct Pooling:
+    Window w
+    const real_t* x             # x, or dy
+    real_t* y                   # y, or dx
+    int64_t* where              # of max-pooling: h*W + w of the winner; NULL if not wanted
+    idx count_pad, divisor      # of average pooling; divisor 0: the window's size
+    idx pad_h, pad_w
+
+
+cdef inline idx valid_rows(const Window* a, idx oy, idx* i0) noexcept nogil:
+    # The taps [i0, stop) whose rows lie in the image.
+    cdef idx y0 = oy * a.sh - a.top
+    i0[0] = (-y0 + a.dh - 1) // a.dh if y0 < 0 else 0
+    return least(a.kh, (a.h - y0 + a.dh - 1) // a.dh)
+
+
+cdef void max_planes(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
+    # NaN wins; the first of equals does. scratch: [KH][SW][pitch], then the offset of each tap.
+    cdef const Pooling* p = <const Pooling*> job
+    cdef const Window* a = &p.w
+    cdef idx pitch = phase_pitch(a), row = pitch * a.sw, plane, oy, ox, k, i, i0, i1, j, y0, l, n, c
+    cdef idx* offset = <idx*> (scratch + (a.kh * row + LANES) // LANES * LANES)
+    cdef real_t low = -INFINITY
+    cdef const real_t* s
+    cdef lane_t best, v
+    cdef mask_t at, wins, columns
+    cdef bits_t places[LANE_MAX]
+    cdef real_t line[LANE_MAX]
+    cdef real_t* y
+    cdef int64_t* where
+    for j in range(a.kw):
+        offset[j] = j * a.dw % a.sw * pitch + j * a.dw // a.sw
+    columns = mask_times(mask_iota(), <bits_t> a.sw)
+    for plane in range(first, last):
+        for oy in range(a.oh):
+            y0 = oy * a.sh - a.top
+            i1 = valid_rows(a, oy, &i0)
+            for i in range(i0, i1):
+                spread_row(a, p.x + (plane * a.h + y0 + i * a.dh) * a.w, low, scratch + i * row, pitch)
+            y = p.y + (plane * a.oh + oy) * a.ow
+            for k in range(blocks(a.ow)):
+                ox = k * LANES
+                n = least(LANES, a.ow - ox)
+                best = lane_set(low)
+                if p.where == NULL:
+                    for i in range(i0, i1):
+                        s = scratch + i * row + ox
+                        for j in range(a.kw):
+                            v = lane_load(s + offset[j])
+                            best = lane_select(mask_or(lane_gt(v, best), lane_nan(v)), v, best)
+                    lane_store_some(y + ox, best, n)
+                    continue
+                c = (y0 + i0 * a.dh) * a.w + ox * a.sw - a.left         # the first tap of the first output
+                at = mask_plus(columns, <bits_t> c)
+                for i in range(i0, i1):
+                    s = scratch + i * row + ox
+                    for j in range(a.kw):
+                        v = lane_load(s + offset[j])
+                        wins = mask_or(lane_gt(v, best), lane_nan(v))
+                        best = lane_select(wins, v, best)
+                        at = mask_select(wins, mask_plus(columns, <bits_t> (c + (i - i0) * a.dh * a.w + j * a.dw)), at)
+                lane_store_some(y + ox, best, n)
+                mask_store(places, at)
+                where = p.where + (plane * a.oh + oy) * a.ow + ox
+                lane_store(line, best)
+                for l in range(n):
+                    if line[l] == low:          # all -inf: the first cell inside the image
+                        j = (ox + l) * a.sw - a.left
+                        where[l] = (y0 + i0 * a.dh) * a.w + (j if j >= 0 else j + (-j + a.dw - 1) // a.dw * a.dw)
+                    else:
+                        where[l] = places[l]
+
+
+cdef inline void load_pairs(const real_t* x, idx n, lane_t* even, lane_t* odd) noexcept nogil:
+    # 2n numbers apart.
+    if n == LANES:
+        lane_unzip(lane_load(x), lane_load(x + LANES), even, odd)
+    else:
+        lane_unzip(lane_load_some(x, least(LANES, 2 * n), lane_set(0)),
+                   lane_load_some(x + LANES, most(0, 2 * n - LANES), lane_set(0)), even, odd)
+
+
+cdef inline lane_t lane_larger(lane_t a, lane_t b) noexcept nogil:
+    # NaN of either wins.
+    return lane_select(mask_or(lane_gt(b, a), lane_nan(b)), b, a)
+
+
+cdef inline void planes_2x2(const Pooling* p, idx first, idx last, int mean) noexcept nogil:
+    # 2x2 windows, stride 2, no padding, no places: even and odd columns come apart in registers.
+    cdef const Window* a = &p.w
+    cdef idx plane, oy, ox, n
+    cdef const real_t* x
+    cdef lane_t even, odd, lower_even, lower_odd, v
+    cdef real_t scale = <real_t> 1.0 / (p.divisor if p.divisor else 4)
+    for plane in range(first, last):
+        for oy in range(a.oh):
+            x = p.x + (plane * a.h + 2 * oy) * a.w
+            ox = 0
+            while ox < a.ow:
+                n = least(LANES, a.ow - ox)
+                load_pairs(x + 2 * ox, n, &even, &odd)
+                load_pairs(x + 2 * ox + a.w, n, &lower_even, &lower_odd)
+                if mean:
+                    v = ((even + odd) + (lower_even + lower_odd)) * scale
+                else:
+                    v = lane_larger(lane_larger(even, odd), lane_larger(lower_even, lower_odd))
+                lane_store_some(p.y + (plane * a.oh + oy) * a.ow + ox, v, n)
+                ox += n
+
+
+cdef void max_planes_2x2(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
+    planes_2x2(<const Pooling*> job, first, last, 0)
+
+
+cdef void avg_planes_2x2(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
+    planes_2x2(<const Pooling*> job, first, last, 1)
+
+
+cdef void max_planes_backward(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
+    # dx[where] += dy
+    cdef const Pooling* p = <const Pooling*> job
+    cdef idx plane, i, size = p.w.oh * p.w.ow, image = p.w.h * p.w.w
+    cdef real_t* dx
+    for plane in range(first, last):
+        dx = p.y + plane * image
+        memset(dx, 0, image * sizeof(real_t))
+        for i in range(plane * size, (plane + 1) * size):
+            dx[p.where[i]] += p.x[i]
+
+
+cdef inline idx window_part(idx start, idx kernel, idx size, idx pad, idx count_pad) noexcept nogil:
+    # Cells of a window along one axis that count: PyTorch's rule, which clips at the padded edge.
+    if count_pad:
+        return least(start + kernel, size + pad) - start
+    return least(start + kernel, size) - most(start, 0)
+
+
+cdef void window_sizes(const Pooling* p, real_t* sizes) noexcept nogil:
+    # Of each output column, what the window's width adds to the divisor.
+    cdef idx ox
+    for ox in range(p.w.ow):
+        sizes[ox] = 1 if p.divisor else window_part(ox * p.w.sw - p.w.left, p.w.kw, p.w.w, p.pad_w, p.count_pad)
+
+
+cdef inline real_t window_height(const Pooling* p, idx oy) noexcept nogil:
+    return p.divisor if p.divisor else window_part(oy * p.w.sh - p.w.top, p.w.kh, p.w.h, p.pad_h, p.count_pad)
+
+
+cdef void avg_planes(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
+    cdef const Pooling* p = <const Pooling*> job
+    cdef const Window* a = &p.w
+    cdef idx pitch = phase_pitch(a), row = pitch * a.sw, plane, oy, ox, k, i, i0, i1, j, n
+    cdef idx* offset = <idx*> (scratch + (a.kh * row + LANES) // LANES * LANES)
+    cdef real_t* sizes = <real_t*> (offset + a.kw)
+    cdef const real_t* s
+    cdef lane_t sum, size
+    for j in range(a.kw):
+        offset[j] = j % a.sw * pitch + j // a.sw
+    window_sizes(p, sizes)
+    for plane in range(first, last):
+        for oy in range(a.oh):
+            i1 = valid_rows(a, oy, &i0)
+            for i in range(i0, i1):
+                spread_row(a, p.x + (plane * a.h + oy * a.sh - a.top + i) * a.w, 0, scratch + i * row, pitch)
+            for k in range(blocks(a.ow)):
+                ox = k * LANES
+                n = least(LANES, a.ow - ox)
+                sum = lane_set(0)
+                for i in range(i0, i1):
+                    s = scratch + i * row + ox
+                    for j in range(a.kw):
+                        sum = sum + lane_load(s + offset[j])
+                size = lane_load_some(sizes + ox, n, lane_set(1)) * window_height(p, oy)
+                lane_store_some(p.y + (plane * a.oh + oy) * a.ow + ox, sum / size, n)
+
+
+cdef void avg_planes_backward(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
+    # dx[cell] += dy / size for every cell of the window. scratch: a row of dy / size, then the sizes.
+    cdef const Pooling* p = <const Pooling*> job
+    cdef const Window* a = &p.w
+    cdef idx plane, oy, ox, i, i0, i1, j, c, start, stop
+    cdef real_t* sizes = scratch + a.ow
+    cdef real_t* dx
+    window_sizes(p, sizes)
+    for plane in range(first, last):
+        memset(p.y + plane * a.h * a.w, 0, a.h * a.w * sizeof(real_t))
+        for oy in range(a.oh):
+            for ox in range(a.ow):
+                scratch[ox] = p.x[(plane * a.oh + oy) * a.ow + ox] / (sizes[ox] * window_height(p, oy))
+            i1 = valid_rows(a, oy, &i0)
+            for i in range(i0, i1):
+                dx = p.y + (plane * a.h + oy * a.sh - a.top + i) * a.w
+                for j in range(a.kw):
+                    c = j - a.left                      # the column of output 0
+                    start = (-c + a.sw - 1) // a.sw if c < 0 else 0
+                    stop = least(a.ow, (a.w - c + a.sw - 1) // a.sw if c < a.w else 0)
+                    if a.sw == 1:
+                        for ox in range(start, stop):
+                            dx[c + ox] += scratch[ox]
+                    else:
+                        for ox in range(start, stop):
+                            dx[c + ox * a.sw] += scratch[ox]
+
+
+cdef inline idx adaptive_start(idx o, idx size, idx outs) noexcept nogil:
+    return o * size // outs
+
+
+cdef inline idx adaptive_stop(idx o, idx size, idx outs) noexcept nogil:
+    return ((o + 1) * size + outs - 1) // outs
+
+
+cdef void adaptive_planes(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
+    # The mean of rows floor(o H / OH) to ceil((o + 1) H / OH), and columns alike. scratch: the sum of a window's rows.
+    cdef const Pooling* p = <const Pooling*> job
+    cdef const Window* a = &p.w
+    cdef idx plane, oy, ox, r, c, r0, r1, c0, c1
+    cdef const real_t* x
+    cdef real_t sum
+    for plane in range(first, last):
+        for oy in range(a.oh):
+            r0 = adaptive_start(oy, a.h, a.oh)
+            r1 = adaptive_stop(oy, a.h, a.oh)
+            memset(scratch, 0, a.w * sizeof(real_t))
+            for r in range(r0, r1):
+                x = p.x + (plane * a.h + r) * a.w
+                for c in range(a.w):
+                    scratch[c] += x[c]
+            for ox in range(a.ow):
+                c0 = adaptive_start(ox, a.w, a.ow)
+                c1 = adaptive_stop(ox, a.w, a.ow)
+                sum = 0
+                for c in range(c0, c1):
+                    sum += scratch[c]
+                p.y[(plane * a.oh + oy) * a.ow + ox] = sum / ((r1 - r0) * (c1 - c0))
+
+
+cdef void adaptive_planes_backward(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
+    cdef const Pooling* p = <const Pooling*> job
+    cdef const Window* a = &p.w
+    cdef idx plane, oy, ox, r, c, r0, r1, c0, c1
+    cdef real_t* dx
+    cdef real_t g
+    for plane in range(first, last):
+        memset(p.y + plane * a.h * a.w, 0, a.h * a.w * sizeof(real_t))
+        for oy in range(a.oh):
+            r0 = adaptive_start(oy, a.h, a.oh)
+            r1 = adaptive_stop(oy, a.h, a.oh)
+            for ox in range(a.ow):
+                c0 = adaptive_start(ox, a.w, a.ow)
+                c1 = adaptive_stop(ox, a.w, a.ow)
+                g = p.x[(plane * a.oh + oy) * a.ow + ox] / ((r1 - r0) * (c1 - c0))
+                for r in range(r0, r1):
+                    dx = p.y + (plane * a.h + r) * a.w
+                    for c in range(c0, c1):
+                        dx[c] += g
+
+
+def pool(str name, x, y, where, idx planes, tuple geometry, tuple pad, idx count_pad, idx divisor, int threads):
+    """"max", "avg" or "adaptive" pooling of planes x into y, or with "_backward" their gradient from x = dy into y = dx.
+    geometry: as im2col has it; pad: (rows, columns) of padding on every side."""
+    cdef Pooling p
+    cdef Window* a = &p.w
+    cdef task_t task
+    cdef idx scratch
+    cdef bint halves
+    p.w = window(geometry)
+    p.x = <const real_t*> data(x)
+    p.y = <real_t*> data(y)
+    p.where = <int64_t*> data(where)
+    p.pad_h, p.pad_w = pad
+    p.count_pad = count_pad
+    p.divisor = divisor
+    scratch = most(a.kh * phase_pitch(a) * a.sw + 2 * LANES + 2 * a.kw, a.w + a.ow) + a.ow
+    halves = a.kh == a.kw == a.sh == a.sw == 2 and a.dh == a.dw == 1 and a.top == a.left == 0 \
+        and 2 * a.oh <= a.h and 2 * a.ow <= a.w
+    if name == "max":
+        task = max_planes_2x2 if halves and where is None else max_planes
+    elif name == "max_backward":
+        task = max_planes_backward
+    elif name == "avg":
+        task = avg_planes_2x2 if halves else avg_planes
+    elif name == "avg_backward":
+        task = avg_planes_backward
+    elif name == "adaptive":
+        task = adaptive_planes
+    else:
+        task = adaptive_planes_backward
+    run(task, &p, planes, threads, scratch)

@@ -1,0 +1,104 @@
+/* exp, log, tanh, erf of a lane: a few units in the last place; NaN passes. Part of lanes.h. */
+#ifndef LANES_MATH_H
+#define LANES_MATH_H
+/* exp(x) = 2^n (1 + q): q = exp(r) - 1, |r| <= ln(2)/2, by its Taylor series, and 2^(n-1), as n may be BIAS + 1. x inside
+ * the range, |x| <= EXP_MOST. */
+#ifdef LANES_F64
+#define EXP_LEAST -708
+#define EXP_MOST 709.7
+enum { EXP_DEGREE = 13, ERF_TERMS = 13, ERFCX_TERMS = 25 };
+#else
+#define EXP_LEAST -87
+#define EXP_MOST 88.7f
+enum { EXP_DEGREE = 7, ERF_TERMS = 7, ERFCX_TERMS = 13 };
+#endif
+LANE lane_t lane_exp_parts(lane_t x, lane_t *half) {
+#ifdef LANES_F64
+    const real_t magic = 0x1.8p52, ln2a = 0x1.62e42feep-1, ln2b = 0x1.a39ef35793c76p-33;
+#else
+    const real_t magic = 0x1.8p23f, ln2a = 0x1.62e4p-1f, ln2b = 0x1.7f7d1cp-20f;
+#endif
+    const real_t log2e = (real_t)1.4426950408889634074;
+    lane_t n = (x * log2e + magic) - magic, r = x - n * ln2a - n * ln2b, p = lane_set(1);
+    for (int k = EXP_DEGREE; k > 1; k--) p = p * r * (real_t)(1.0 / k) + 1;
+    *half = (lane_t)((__builtin_convertvector(n, mask_t) + (REAL_BIAS - 1)) << REAL_BITS);
+    return p * r;
+}
+LANE lane_t lane_clip(lane_t x, real_t lo, real_t hi) { return -lane_max(lane_set(-hi), -lane_max(lane_set(lo), x)); }
+
+/* Exact 0 and inf outside the range; a NaN goes through the polynomial. */
+LANE lane_t lane_exp(lane_t x) {
+    lane_t half, y = lane_exp_parts(lane_clip(x, EXP_LEAST, EXP_MOST), &half) + 1;
+    return lane_select(x > EXP_MOST, lane_set((real_t)__builtin_inf()), lane_keep(~(x < EXP_LEAST), y * half * 2));
+}
+/* The same for x <= 0. */
+LANE lane_t lane_exp_down(lane_t x) {
+    lane_t half, y = lane_exp_parts(lane_max(lane_set(EXP_LEAST), x), &half) + 1;
+    return lane_keep(~(x < EXP_LEAST), y * half * 2);
+}
+/* exp(x) - 1, to the last places around 0 too. */
+LANE lane_t lane_expm1(lane_t x) {
+    lane_t half, q = lane_exp_parts(lane_clip(x, EXP_LEAST, EXP_MOST), &half), y = (q * half + (half - (real_t)0.5)) * 2;
+    return lane_select(x > EXP_MOST, lane_set((real_t)__builtin_inf()), y);
+}
+LANE lane_t lane_abs(lane_t x) { return (lane_t)((mask_t)x & ~((bits_t)1 << REAL_SIGN)); }
+LANE lane_t lane_sign(lane_t x, lane_t of) { return (lane_t)((mask_t)lane_abs(x) | ((mask_t)of & ((bits_t)1 << REAL_SIGN))); }
+/* tanh|x| = -a / (2 + a), a = exp(-2|x|) - 1. */
+LANE lane_t lane_tanh(lane_t x) {
+    lane_t a = -lane_expm1(-2 * lane_abs(x));
+    return lane_sign(a / (2 - a), x);
+}
+LANE lane_t lane_sigmoid(lane_t x) { return 1 / (1 + lane_exp(-x)); }
+
+/* exp(scale x^2), scale -1 or -1/2, with the rounding error of x^2 taken back (Dekker): it would be multiplied by x^2. */
+LANE lane_t lane_gauss(lane_t x, real_t scale) {
+    lane_t c = lane_clip(x, -40, 40), high = (lane_t)((mask_t)c & ~(((bits_t)1 << (REAL_BITS / 2 + 1)) - 1)), low = c - high;
+    lane_t square = c * c, error = (high * high - square) + 2 * high * low + low * low;
+    return lane_exp_down(scale * square) * (1 + scale * error);
+}
+/* exp(u^2) erfc(u), u >= 0: Chebyshev series of (1 + 2u) erfcx(u) in (u - 15/4) / (u + 15/4), coefficients by
+ * interpolation at 48 nodes to 40 digits; float32 takes the first 13. */
+LANE lane_t lane_erfcx(lane_t u) {
+    static const double series[] = {1.177578934567401754, -4.590054580646477331e-3, -8.424913336651791558e-2,
+        5.92099399981918905e-2, -2.665866843530575228e-2, 9.074997670705265094e-3, -2.413163540417608191e-3,
+        4.907758365258086323e-4, -6.916973302501206367e-5, 4.139027986073010167e-6, 7.740383066198490668e-7,
+        -2.188640104923439566e-7, 1.076499946567091042e-8, 4.521959811218286975e-9, -7.7544002088313501e-10,
+        -6.318088340886673895e-11, 2.868795010930679149e-11, 1.94558685457836045e-13, -9.654696748433223652e-13,
+        3.252548148146408213e-14, 3.34781194828040898e-14, -1.864562880512495152e-15, -1.250795053174640018e-15,
+        7.418235246672608326e-17, 5.068148897243060294e-17};
+    lane_t t = 1 - (real_t)7.5 / (u + (real_t)3.75), b1 = lane_set(0), b2 = lane_set(0);
+    for (int k = ERFCX_TERMS - 1; k > 0; k--) {
+        lane_t b = 2 * t * b1 - b2 + (real_t)series[k];
+        b2 = b1;
+        b1 = b;
+    }
+    return (t * b1 - b2 + (real_t)series[0]) / (1 + 2 * u);
+}
+/* erf: Maclaurin series up to 1/2, then 1 - erfc. */
+LANE lane_t lane_erf(lane_t x) {
+    lane_t a = lane_abs(x), z = x * x, p = lane_set(0);
+    static const double series[] = {1.128379167095512574, -0.3761263890318375246, 0.1128379167095512574,
+        -2.686617064513125176e-2, 5.223977625442187842e-3, -8.548327023450852833e-4, 1.205533298178966425e-4,
+        -1.492565035840625098e-5, 1.646211436588924741e-6, -1.636584469123492431e-7, 1.480719281587921725e-8,
+        -1.229055530145120141e-9, 9.422759064650411084e-11};
+    for (int k = ERF_TERMS - 1; k >= 0; k--) p = p * z + (real_t)series[k];
+    return lane_select(a < (real_t)0.5, x * p, lane_sign(1 - lane_gauss(a, -1) * lane_erfcx(a), x));
+}
+/* The normal distribution's probability of less than x. */
+LANE lane_t lane_normal_cdf(lane_t x) {
+    lane_t tail = (real_t)0.5 * lane_gauss(x, (real_t)-0.5) * lane_erfcx(lane_abs(x) * (real_t)0.70710678118654752440);
+    return lane_select(x < 0, tail, 1 - tail);
+}
+
+/* log(x) for positive normal x = 2^e m, m in [sqrt(1/2), sqrt(2)): 2 atanh((m - 1) / (m + 1)) + e ln 2. NaN passes. */
+LANE lane_t lane_log(lane_t x) {
+    const bits_t half = (bits_t)(REAL_BIAS - 1) << REAL_BITS;
+    mask_t b = (mask_t)x, e = (b >> REAL_BITS) - (REAL_BIAS - 1);
+    lane_t m = (lane_t)((b & (((bits_t)1 << REAL_BITS) - 1)) | half); /* [1/2, 1) */
+    mask_t low = m < (real_t)0.70710678118654752440;
+    m += lane_keep(low, m);
+    lane_t n = __builtin_convertvector(e + low, lane_t), s = (m - 1) / (m + 1), z = s * s, p = lane_set(0);
+    for (int k = sizeof(real_t) == 8 ? 23 : 11; k > 0; k -= 2) p = p * z + (real_t)(2.0 / k);
+    return lane_select(lane_nan(x), x, n * (real_t)0.69314718055994530942 + s * p);
+}
+#endif

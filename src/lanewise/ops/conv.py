@@ -1,0 +1,177 @@
+"""Convolutions of images (N, C, H, W) or (C, H, W), and their gradients."""
+import numpy as np
+
+from ..errors import ShapeError
+from ._check import Result, arrays, image, kernels, ndim, packed, pair, shape
+from .columns import Geometry, groups_of
+from .matmul import matmul
+
+COLUMNS = 1 << 19       # numbers of im2col at a time: 2 MB, which the product finds in L2 or L3
+SHARD = 1 << 20         # numbers of a sample's image and result above which a shard of lanes is far larger than the caches
+
+
+def _padding(name, padding, kernel, stride, dilation):
+    """(top, left, bottom, right)."""
+    if padding == "valid":
+        return 0, 0, 0, 0
+    if padding == "same":
+        if stride != (1, 1):
+            raise ShapeError(f"{name}: expected stride 1 with padding 'same', got {stride}")
+        total = [d * (k - 1) for d, k in zip(dilation, kernel)]
+        return tuple(t // 2 for t in total) + tuple(t - t // 2 for t in total)
+    if isinstance(padding, str):
+        raise ShapeError(f"{name}: expected padding 'same', 'valid', an integer or a pair, got {padding!r}")
+    return pair(name, "padding", padding, 0) * 2
+
+
+def _geometry(name, x, weight, stride, padding, dilation, groups):
+    """(Geometry, groups), checked against (N, C, H, W) and (O, C / groups, KH, KW)."""
+    ndim(name, "weight", weight, 4, "O, C / groups, KH, KW")
+    stride, dilation, kernel = pair(name, "stride", stride), pair(name, "dilation", dilation), weight.shape[2:]
+    groups = groups_of(name, groups, x.shape[1], weight.shape[0])
+    if x.shape[1] != weight.shape[1] * groups:
+        raise ShapeError(f"{name}: expected x with {weight.shape[1] * groups} channels for weight {weight.shape} and groups "
+                         f"{groups}, got x {x.shape}")
+    if 0 in kernel:
+        raise ShapeError(f"{name}: expected a kernel of at least 1x1, got weight {weight.shape}")
+    return Geometry(name, x.shape[2:], kernel, stride, _padding(name, padding, kernel, stride, dilation), dilation), groups
+
+
+def _chosen(name, algorithm, x, y_shape, groups):
+    """From 2 LANES samples (two shards, for two threads) of moderate size "lanes", else "gemm"."""
+    if algorithm is None:
+        fits = max(int(np.prod(x.shape[1:])), int(np.prod(y_shape[1:]))) <= SHARD
+        algorithm = "lanes" if x.shape[0] >= 2 * kernels(x).lanes and fits else "gemm"
+    if algorithm not in ("gemm", "lanes"):
+        raise ShapeError(f"{name}: expected algorithm 'gemm', 'lanes' or None, got {algorithm!r}")
+    return algorithm if x.size and int(np.prod(y_shape)) else "gemm"
+
+
+def _chunks(n, g, channels):
+    """Spans of samples whose columns are COLUMNS numbers or fewer."""
+    step = max(1, COLUMNS // max(1, channels * g.taps * g.pixels))
+    return [(i, min(n, i + step)) for i in range(0, n, step)]
+
+
+def _columns(x, g, groups):
+    """x (n, C, H, W) -> (n, groups, C / groups * KH * KW, L)."""
+    cols = x if g.plain else np.empty((len(x), x.shape[1] * g.taps, g.pixels), x.dtype)
+    if not g.plain:
+        g.move(x, cols)
+    return cols.reshape(len(x), groups, x.shape[1] // groups * g.taps, g.pixels)
+
+
+def _gemm(x, weight, g, groups, y):
+    """y = weight x columns, a chunk of samples at a time."""
+    w = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1] * g.taps)
+    rows = y.reshape(len(x), groups, w.shape[1], g.pixels)
+    for i, j in _chunks(len(x), g, x.shape[1]):
+        matmul(w, _columns(x[i:j], g, groups), out=rows[i:j])
+
+
+def _input_grad(dy, weight, g, groups, dx):
+    """dx = the images of the columns weight^T dy."""
+    w = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1] * g.taps).swapaxes(1, 2)
+    for i, j in _chunks(len(dy), g, dx.shape[1]):
+        cols = matmul(w, dy[i:j].reshape(j - i, groups, w.shape[2], g.pixels))
+        if g.plain:
+            dx[i:j] = cols.reshape(dx[i:j].shape)
+        else:
+            g.move(dx[i:j], cols, True)
+
+
+def _weight_grad(dy, x, g, groups, shape):
+    """dweight = sum over samples of dy columns^T."""
+    dw = np.zeros((groups, shape[0] // groups, shape[1] * g.taps), x.dtype)
+    for i, j in _chunks(len(x), g, x.shape[1]):
+        dw += matmul(dy[i:j].reshape(j - i, groups, dw.shape[1], g.pixels), _columns(x[i:j], g, groups).swapaxes(2, 3)).sum(0)
+    return dw.reshape(shape)
+
+
+def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, algorithm=None, out=None):
+    """y[n, o] = bias[o] + sum over c of weight[o, c] * x[n, c]: (N, C, H, W), (O, C / groups, KH, KW), (O,) -> (N, O, H', W').
+
+    H' = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1. int or pair everywhere; padding also "valid" (0) or "same"
+    (H' = H; the odd row and column at the end). algorithm "gemm": im2col and matrix products; "lanes": one sample per SIMD
+    lane; None: lanes from 2 LANES samples whose images are not large."""
+    x, weight, bias = arrays("conv2d", x=x, weight=weight, bias=bias)
+    x, alone = image("conv2d", "x", x)
+    g, groups = _geometry("conv2d", x, weight, stride, padding, dilation, groups)
+    shape("conv2d", "bias", bias, weight.shape[:1])
+    full = (x.shape[0], weight.shape[0], *g.outs)
+    x, weight = packed(x, weight)
+    y = Result("conv2d", out, full[1:] if alone else full, x.dtype, (x, weight, bias))
+    if _chosen("conv2d", algorithm, x, full, groups) == "lanes":
+        from . import conv_lanes
+        conv_lanes.forward(x, weight, bias, g, groups, y.array.reshape(full))
+    else:
+        _gemm(x, weight, g, groups, y.array.reshape(full))
+        if bias is not None:
+            y.array += bias[:, None, None]
+    return y.done()
+
+
+def conv2d_backward(dy, x, weight, stride=1, padding=0, dilation=1, groups=1, *, algorithm=None):
+    """(dx, dweight, dbias) of conv2d from dy (N, O, H', W')."""
+    name = "conv2d_backward"
+    dy, x, weight = arrays(name, dy=dy, x=x, weight=weight)
+    x, alone = image(name, "x", x)
+    dy = dy[None] if alone else dy
+    g, groups = _geometry(name, x, weight, stride, padding, dilation, groups)
+    shape(name, "dy", dy, (x.shape[0], weight.shape[0], *g.outs))
+    dy, x, weight = packed(dy, x, weight)
+    if _chosen(name, algorithm, x, dy.shape, groups) == "lanes":
+        from . import conv_lanes
+        dx, dw, db = conv_lanes.backward(dy, x, weight, g, groups)
+    else:
+        dx = np.empty_like(x)
+        _input_grad(dy, weight, g, groups, dx)
+        dw, db = _weight_grad(dy, x, g, groups, weight.shape), dy.sum((0, 2, 3))
+    return (dx[0] if alone else dx), dw, db
+
+
+def _transposed(name, x, weight, stride, padding, output_padding, groups, dilation):
+    """(Geometry over the result, groups, channels of the result); weight (C, O / groups, KH, KW)."""
+    ndim(name, "weight", weight, 4, "C, O / groups, KH, KW")
+    stride, dilation = pair(name, "stride", stride), pair(name, "dilation", dilation)
+    pad, more, kernel = pair(name, "padding", padding, 0), pair(name, "output_padding", output_padding, 0), weight.shape[2:]
+    if any(m >= max(s, d) for m, s, d in zip(more, stride, dilation)):
+        raise ShapeError(f"{name}: expected output_padding smaller than stride or dilation, got {more}")
+    if x.shape[1] != weight.shape[0]:
+        raise ShapeError(f"{name}: expected x with {weight.shape[0]} channels for weight {weight.shape}, got x {x.shape}")
+    groups = groups_of(name, groups, x.shape[1])
+    size = tuple((x.shape[2 + a] - 1) * stride[a] - 2 * pad[a] + dilation[a] * (kernel[a] - 1) + more[a] + 1 for a in (0, 1))
+    if min(*size, *kernel, *x.shape[2:]) < 1:
+        raise ShapeError(f"{name}: expected a result of at least 1x1, got {size[0]}x{size[1]} for x {x.shape}")
+    return Geometry(name, size, kernel, stride, pad, dilation, x.shape[2:]), groups, weight.shape[1] * groups
+
+
+def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *, out=None):
+    """The gradient of conv2d with respect to its input, as a layer: (N, C, H, W), (C, O / groups, KH, KW), (O,) ->
+    (N, O, H', W'), H' = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1."""
+    name = "conv_transpose2d"
+    x, weight, bias = arrays(name, x=x, weight=weight, bias=bias)
+    x, alone = image(name, "x", x)
+    g, groups, outs = _transposed(name, x, weight, stride, padding, output_padding, groups, dilation)
+    shape(name, "bias", bias, (outs,))
+    full = (x.shape[0], outs, *g.size)
+    x, weight = packed(x, weight)
+    y = Result(name, out, full[1:] if alone else full, x.dtype, (x, weight, bias))
+    _input_grad(x, weight, g, groups, y.array.reshape(full))
+    if bias is not None:
+        y.array += bias[:, None, None]
+    return y.done()
+
+
+def conv_transpose2d_backward(dy, x, weight, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    """(dx, dweight, dbias) of conv_transpose2d: dx is conv2d of dy."""
+    name = "conv_transpose2d_backward"
+    dy, x, weight = arrays(name, dy=dy, x=x, weight=weight)
+    x, alone = image(name, "x", x)
+    dy = dy[None] if alone else dy
+    g, groups, outs = _transposed(name, x, weight, stride, padding, output_padding, groups, dilation)
+    shape(name, "dy", dy, (x.shape[0], outs, *g.size))
+    dy, x, weight = packed(dy, x, weight)
+    dx = np.empty_like(x)
+    _gemm(dy, weight, g, groups, dx)
+    return (dx[0] if alone else dx), _weight_grad(x, dy, g, groups, weight.shape), dy.sum((0, 2, 3))
