@@ -5,6 +5,7 @@ import os
 from ._isa import engine
 
 _engine = engine("float32")
+MOST = 1024             # more are refused: OpenMP runs out of stack, and no machine gains by them
 _forked = False
 _wanted = None
 
@@ -52,8 +53,8 @@ def get_num_threads():
 def set_num_threads(n):
     """Use n threads from the next step on. The results do not depend on it, to the last bit."""
     global _wanted
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f"set_num_threads: expected an integer of 1 or more, got {n!r}")
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST:
+        raise ValueError(f"set_num_threads: expected an integer from 1 to {MOST}, got {n!r}")
     _wanted = n
     if not _forked and _engine.max_threads() < n:
         _engine.set_max_threads(n)

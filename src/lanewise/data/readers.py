@@ -68,5 +68,6 @@ def read_npz(path):
             return {name: file[name] for name in file.files}
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or 'not a NumPy file'})") from None
-    except (ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error):
+    except (ValueError, EOFError, KeyError, AttributeError, TypeError, RuntimeError, MemoryError, zipfile.BadZipFile,
+            zlib.error):            # RuntimeError: an encrypted member, or one compressed in another way; MemoryError: a false shape
         raise DataError(f"{path}: expected an .npz file of plain arrays, got a damaged or pickled one") from None
