@@ -51,6 +51,7 @@ class Trainer:
         the running step with KeyboardInterrupt and the weights of that step."""
         if self.optimizer is None:
             raise ValueError("Trainer.fit: expected an optimizer, got none")
+        self._check_loss()
         if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
             raise ValueError(f"Trainer.fit: expected epochs of 1 or more, got {epochs!r}")
         data = _pairs(data)
@@ -92,8 +93,13 @@ class Trainer:
             for name, value in result.items():
                 self.history["val_" + name].append(value)
 
+    def _check_loss(self):
+        if self.loss_fn is None:
+            raise ValueError("Trainer: expected a loss, got none")
+
     def evaluate(self, data):
         """{"loss": mean, "accuracy": share classified correctly (with class labels)} on (x, y) or a Dataset; no training."""
+        self._check_loss()
         data, total, correct = _pairs(data), 0, 0
         with _evaluating(self.model):
             for x, y in data.batches(CHUNK, shuffle=False):

@@ -64,7 +64,7 @@ def read_cifar10(paths):
 def read_npz(path):
     """{name: array} of a NumPy .npz file. Pickled objects are refused. DataError for a file that is not one, or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:     # NumPy leaves its own open when it fails
             return {name: file[name] for name in file.files}
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or 'not a NumPy file'})") from None
