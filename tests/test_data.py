@@ -23,7 +23,8 @@ IDX_CODES = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}
 def idx_bytes(array):
     """An IDX file: two zero bytes, type, rank, sizes and numbers, big-endian."""
     sizes = b"".join(n.to_bytes(4, "big") for n in array.shape)
-    return bytes([0, 0, IDX_CODES[array.dtype.str[1:]], array.ndim]) + sizes + array.astype(array.dtype.newbyteorder(">")).tobytes()
+    numbers = array.astype(array.dtype.newbyteorder(">")).tobytes()
+    return bytes([0, 0, IDX_CODES[array.dtype.str[1:]], array.ndim]) + sizes + numbers
 
 
 def write(path, raw):
@@ -192,7 +193,7 @@ def test_home(monkeypatch):
 
 
 def test_unknown_set():
-    with pytest.raises(lw.DataError, match="unknown data set 'mnits': expected one of fashion-mnist-mini, fashion-mnist, mnist"):
+    with pytest.raises(lw.DataError, match="unknown data set 'mnits': expected one of fashion-mnist-mini, .*mnist"):
         lw.data.load("mnits")
 
 
@@ -225,7 +226,8 @@ def test_a_set_that_does_not_fit_together(tmp_path, monkeypatch, rng):
     monkeypatch.setenv("LANEWISE_DATA", str(tmp_path))
     published(tmp_path / "mnist", "mnist", rng)
     write(tmp_path / "mnist" / "t10k-labels-idx1-ubyte", idx_bytes(np.zeros(4, np.uint8)))
-    refused(lambda _: lw.data.load("mnist"), tmp_path / "mnist" / "t10k-images-idx3-ubyte", "with a label each", "(5, 28, 28)", "(4,)")
+    refused(lambda _: lw.data.load("mnist"), tmp_path / "mnist" / "t10k-images-idx3-ubyte", "with a label each",
+            "(5, 28, 28)", "(4,)")
     write(tmp_path / "mnist" / "t10k-images-idx3-ubyte", b"\x1f\x8b garbage")
     refused(lambda _: lw.data.load("mnist"), tmp_path / "mnist" / "t10k-images-idx3-ubyte", "gzip")
 

@@ -158,7 +158,8 @@ def test_weights_of_another_model(model, tmp_path):
     without = {k: v for k, v in state.items() if k != "3.bias"}
     for other, words in [
             (without, "missing '3.bias'"), ({**state, "4.weight": np.zeros(3)}, "unknown '4.weight'"),
-            ({**without, "bias": np.zeros(5)}, "missing '3.bias'; unknown 'bias'"), ({}, "missing '0.weight', '0.bias', '3.weight' and others"),
+            ({**without, "bias": np.zeros(5)}, "missing '3.bias'; unknown 'bias'"),
+            ({}, "missing '0.weight', '0.bias', '3.weight' and others"),
             ({**state, "3.weight": np.zeros((5, 47))}, r"'3.weight' expected shape \(5, 48\), got \(5, 47\)"),
             ({**state, "3.weight": state["3.weight"].T}, r"'3.weight' expected shape \(5, 48\), got \(48, 5\)"),
             ({**state, "3.bias": np.arange(5)}, "'3.bias' expected floating-point numbers, got int64")]:

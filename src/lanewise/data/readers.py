@@ -69,5 +69,5 @@ def read_npz(path):
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or 'not a NumPy file'})") from None
     except (ValueError, EOFError, KeyError, AttributeError, TypeError, RuntimeError, MemoryError, zipfile.BadZipFile,
-            zlib.error):            # RuntimeError: an encrypted member, or one compressed in another way; MemoryError: a false shape
+            zlib.error):        # RuntimeError: an encrypted member, or another compression; MemoryError: a false shape
         raise DataError(f"{path}: expected an .npz file of plain arrays, got a damaged or pickled one") from None

@@ -18,7 +18,8 @@ BATCHES = [f"cifar-10-batches-bin/{b}.bin" for b in (*(f"data_batch_{i}" for i i
 # sums, as the sets' own pages give them
 SETS = {
     "fashion-mnist-mini": dict(classes=FASHION, mean=0.2860, std=0.3530),
-    "fashion-mnist": dict(classes=FASHION, mean=0.2860, std=0.3530, url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    "fashion-mnist": dict(classes=FASHION, mean=0.2860, std=0.3530,
+                          url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
                           md5=["8d4fb7e6c68d591d4c3dfef9ec88bf0d", "25c81989df183df01b3e8a0aad5dffbe",
                                "bef4ecab320f06d8554ea6380940ec79", "bb300cfdad3c16e7a12a480ee83cd310"]),
     "mnist": dict(classes=DIGITS, mean=0.1307, std=0.3081, url="https://ossci-datasets.s3.amazonaws.com/mnist/",
