@@ -3,7 +3,6 @@ import errno
 import json
 import math
 import os
-import secrets
 from collections import OrderedDict
 from pathlib import Path
 
@@ -17,7 +16,7 @@ def write_whole(path, data):
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():            # a rename would put a file in the place of a device
         raise FileExistsError(errno.EEXIST, "is not a regular file", str(path))
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     try:
         with open(temporary, "xb") as file:             # as any new file: its mode follows the umask
             file.write(data)

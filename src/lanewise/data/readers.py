@@ -1,7 +1,4 @@
 """File formats: IDX (MNIST, Fashion-MNIST), the CIFAR-10 binary version, .npz."""
-import gzip
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,8 @@ def _bytes(path):
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     if raw[:2] == b"\x1f\x8b":
+        import gzip                     # here: with zipfile, a sixth of importing lanewise
+        import zlib
         try:
             return gzip.decompress(raw)
         except (OSError, EOFError, zlib.error):
@@ -63,6 +62,8 @@ def read_cifar10(paths):
 
 def read_npz(path):
     """{name: array} of a NumPy .npz file. Pickled objects are refused. DataError for a file that is not one, or damaged."""
+    import zipfile
+    import zlib
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:     # NumPy leaves its own open when it fails
             return {name: file[name] for name in file.files}
