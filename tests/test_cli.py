@@ -327,6 +327,14 @@ def test_info(folder, monkeypatch):
     assert done.returncode == 0 and ", 1 thread\n" in done.stdout
 
 
+@pytest.mark.parametrize("command", ["info", "train"])
+def test_a_wrong_variable(command):
+    """A mistake in the environment is one line too."""
+    done = subprocess.run([*COMMAND, command], capture_output=True, text=True, env={**os.environ, "LANEWISE_NUM_THREADS": "two"})
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr == "Error: LANEWISE_NUM_THREADS=two: expected a number of threads, 1 or more\n"
+
+
 def test_help():
     """Each command's help fits 80 columns; train's ends with commands to copy."""
     for args in [[], ["train"], ["predict"], ["info"]]:
@@ -336,7 +344,7 @@ def test_help():
     assert "lanewise train --data mnist --epochs 3 --output digits.safetensors\n" in run("train", "--help").output
     assert "..." not in run("--help").output.split("Commands:")[1]
     assert run("--version").output == f"lanewise, version {lw.__version__}\n"
-    assert "Usage:" in run().output
+    assert run().output == run("--help").output and run().exit_code == 0
 
 
 def test_a_reader_that_goes_away():

@@ -35,7 +35,8 @@ def test_a_compiler_that_cannot(name, tmp_path):
         compiler.write_text(f"#!/bin/sh\n{body}\n")
         compiler.chmod(0o755)
     done = subprocess.run([sys.executable, "setup.py", "-q", "build_ext", "--build-lib", tmp_path / "lib", "--build-temp",
-                           tmp_path / "temp"], cwd=ROOT, env={**os.environ, "CC": str(compiler)}, capture_output=True, text=True)
+                           tmp_path / "temp"], cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "CC": str(compiler)})
     lines = done.stderr.strip().splitlines()
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert lines[-1].startswith("lanewise: ") and sentence.format(compiler) in lines[-1]

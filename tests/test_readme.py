@@ -45,7 +45,8 @@ def test_the_two_commands_are_at_the_top():
 
 def test_names_exist():
     """Files in the layout, data sets in the table, tests that the text names."""
-    for name in re.findall(r"`((?:src|kernels|tests)/[\w/.]+\.\w+)`", TEXT) + ["setup.py", "kernels/lanes.h", "kernels/cpu.pyx"]:
+    named = re.findall(r"`((?:src|kernels|tests)/[\w/.]+\.\w+)`", TEXT)
+    for name in [*named, "setup.py", "kernels/lanes.h", "kernels/engine.pyx", "kernels/cpu.pyx"]:
         assert (ROOT / name).is_file(), name
     layout = next(b for b in re.findall(r"^```\n(.*?)^```$", TEXT, re.M | re.S) if "src/lanewise/" in b)
     for name in re.findall(r"\b(\w+\.py)\b", layout):

@@ -88,8 +88,6 @@ def one_line():
     """Turn a user's mistake into one line, without a traceback."""
     try:
         yield
-    except click.exceptions.NoArgsIsHelpError:
-        raise
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "lanewise"
         raise Mistake(f"{error.format_message().rstrip('.')} (see '{command} --help')", 2) from None
@@ -122,10 +120,13 @@ def finite(ctx, param, value):
     return value
 
 
-@click.group(cls=Mistakes, context_settings=dict(help_option_names=["-h", "--help"]))
+@click.group(cls=Mistakes, invoke_without_command=True, context_settings=dict(help_option_names=["-h", "--help"]))
 @click.version_option(__version__, prog_name="lanewise")
-def main():
+@click.pass_context
+def main(ctx):
     """Train small CNNs on a CPU, fast: one sample per SIMD lane."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @main.command(epilog="""\b

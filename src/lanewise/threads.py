@@ -45,8 +45,11 @@ def default_threads():
 def get_num_threads():
     """Threads that the next step uses: what was set or the default, and no more than OpenMP allows (threadpoolctl sets
     that). 1 in a forked child, where OpenMP's threads do not exist."""
+    global _wanted
     if _forked:
         return 1
+    if _wanted is None:                 # not at import: a wrong variable is then an error of the call, not of the import
+        _wanted = default_threads()
     return max(1, min(_wanted, _engine.max_threads()))
 
 
@@ -65,6 +68,5 @@ def _after_fork():
     _forked = True
 
 
-_wanted = default_threads()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
