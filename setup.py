@@ -2,6 +2,7 @@
 import platform
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -81,6 +82,7 @@ class BuildKernels(build_ext):
         from Cython.Compiler.Options import CompilationOptions, default_options
         from Cython.Tempita import Template
         work.mkdir(parents=True, exist_ok=True)
+        sys.path.insert(0, str(KERNELS))            # templates import what fills them
         for source in (*KERNELS.glob("*.pyx"), *KERNELS.glob("*.pxi")):
             shutil.copyfile(source, work / source.name)
         for source in KERNELS.glob("*.tp"):

@@ -11,6 +11,7 @@ cdef union Args
 ctypedef void (*run_t)(Context*, const Args*) noexcept nogil
 
 include "conv.pxi"
+include "winograd.pxi"
 include "dense.pxi"
 include "conv_dw.pxi"
 include "pool.pxi"
@@ -21,20 +22,21 @@ include "optimizer.pxi"
 include "peak.pxi"
 
 cdef struct ConvPool:
-    Conv conv                   # its y is a buffer of pool.kh rows
+    Conv conv                   # its y is a buffer of `band` rows
     Pool pool
 
 
 cdef void conv_max_pool(Context* ctx, const Args* args) noexcept nogil:
     # A band of convolution rows at a time, pooled while it is in L1: the image before the pool is never stored.
     cdef const ConvPool* a = &args.conv_pool
-    cdef idx oy, n
-    for oy in range(a.pool.rows):
-        conv_rows(&a.conv, ctx, ctx.arena + a.conv.x + oy * a.pool.sh * a.conv.x_row, ctx.arena + a.conv.y, a.pool.kh)
-        n = oy * a.pool.cols * a.pool.channels
+    cdef idx oy = 0, rows, most_rows = (a.conv.band - a.pool.kh) // a.pool.sh + 1
+    while oy < a.pool.rows:
+        rows = least(most_rows, a.pool.rows - oy)
+        conv_rows(&a.conv, ctx, ctx.arena + a.conv.y, oy * a.pool.sh, (rows - 1) * a.pool.sh + a.pool.kh)
         (max_pool_2x2 if is_2x2(&a.pool) else max_pool_rows)(
             &a.pool, ctx.arena + a.conv.y, ctx.arena + a.pool.y + oy * a.pool.y_row,
-            <mask_t*> (ctx.arena + a.pool.where) + n, 0, 1)
+            <mask_t*> (ctx.arena + a.pool.where) + oy * a.pool.cols * a.pool.channels, 0, rows)
+        oy += rows
 
 
 cdef union Args:
@@ -110,12 +112,12 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
     return 0
 
 
-cdef struct Block:
+cdef struct Code:
     Instruction* code
     idx size
 
 
-cdef int encode_all(Block* block, list instructions) except -1:
+cdef int encode_all(Code* block, list instructions) except -1:
     cdef idx i
     block.size = len(instructions)
     block.code = <Instruction*> PyMem_Malloc(max(1, block.size) * sizeof(Instruction))
@@ -135,7 +137,7 @@ cdef struct Span:
 
 # One run: what every thread of the team reads.
 cdef struct Team:
-    Block packs, forward, backward, reduce
+    Code packs, forward, backward, reduce
     Context ctx
     lane_t** arenas
     Span* grads
@@ -147,7 +149,7 @@ cdef enum: FORWARD = 1, BACKWARD = 2, REDUCE = 4
 cdef enum: MOST_SLOTS = 16      # gradient slots: fixed, so that no thread count changes a sum
 
 
-cdef void execute(Block* block, Context* ctx) noexcept nogil:
+cdef void execute(Code* block, Context* ctx) noexcept nogil:
     cdef idx i
     for i in range(block.size):
         block.code[i].run(ctx, &block.code[i].args)
@@ -331,7 +333,7 @@ cdef class Program:
 
     def repeat(self, str name, idx which, idx times):
         """Run one instruction of "forward" or "backward" so many times on the first arena: for benchmarks."""
-        cdef Block* block = &self.team.forward if name == "forward" else &self.team.backward
+        cdef Code* block = &self.team.forward if name == "forward" else &self.team.backward
         cdef Context ctx = self.team.ctx
         cdef idx i
         if self.n_arenas == 0 or not 0 <= which < block.size:

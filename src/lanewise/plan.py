@@ -176,14 +176,14 @@ class Builder:
             self.updated.append(p)
         return int(before)
 
-    def pack(self, key, p, widest, first, outs, groups, taps, runs, reds, **strides):
+    def pack(self, key, p, widest, first, outs, groups, taps, runs, reds, points=0, **strides):
         """Pack a parameter's numbers for a kernel, once a run: where in the packed array they start."""
         if key not in self._packs:
             self._packs[key] = self.packed
             self.lists["pack"].append(("pack", dict(
                 src=self.address(p) + first * self.real_bytes, dst=self.packed, groups=groups, outs=outs, taps=taps,
-                runs=runs, reds=reds, widest=widest, **strides)))
-            self.packed += -(-groups * outs * taps * runs * reds // self.lanes) * self.lanes
+                runs=runs, reds=reds, widest=widest, points=points, **strides)))
+            self.packed += -(-groups * outs * taps * (points or runs) * reds // self.lanes) * self.lanes
         return self._packs[key]
 
     # -- inputs and outputs -----------------------------------------------------------------------------------------

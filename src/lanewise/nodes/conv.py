@@ -1,8 +1,13 @@
-"""Convolution: shapes, addressing and instructions of kernels/conv.pxi and conv_dw.pxi."""
+"""Convolution: shapes, addressing and instructions of kernels/conv.pxi, winograd.pxi and conv_dw.pxi."""
 from ..errors import ShapeError
 from .base import Buffer, Op, Ref, loops
 
 ZERO, BIAS, KEEP = 0, 1, 2          # how an accumulator starts: kernels/conv.pxi, START_*
+TILE = 4                            # outputs of a Winograd tile
+BAND = 192 * 1024                   # bytes of transformed rows, or of rows before a pool, that one pass may fill: they stay in L2
+winograd = True                     # lw.set_winograd()
+WINOGRAD_FROM = 4                   # output channels from which it pays
+POINTS_FROM = 16                    # output channels from which dW by points runs over pixels
 PIXELS_FROM = 32                    # output channels from which dW over pixels beats dW over lanes: 85 against 57 GFLOP/s
                                     # on 32->64 3x3 16x16; on LeNet's 6->16 5x5 lanes win, 92 against 60
 
@@ -30,7 +35,8 @@ class Conv2d(Op):
         return (self.weight,) if self.bias is None else (self.weight, self.bias)
 
     def key(self):
-        return ("conv2d", id(self.weight), id(self.bias), self.stride, self.padding, self.dilation, self.groups, self.relu)
+        return ("conv2d", id(self.weight), id(self.bias), self.stride, self.padding, self.dilation, self.groups, self.relu,
+                winograd)
 
     def with_relu(self):
         """The same with a ReLU after it."""
@@ -56,44 +62,63 @@ class Conv2d(Op):
         """The shape of the convolution itself (a fused pool follows it)."""
         return self.shape(node.inputs[0].shape)
 
+    def points(self, node):
+        """Products of a Winograd tile for rows of 3 or 5 taps of stride 1, 0 for the direct sum."""
+        kw, (outs, _, cols) = self.weight.shape[3], self.output(node)
+        fits = winograd and self.stride == (1, 1) and self.dilation[1] == 1 and self.groups == 1 and kw in (3, 5)
+        return TILE + kw - 1 if fits and cols >= TILE and outs >= WINOGRAD_FROM else 0
+
     def borders(self, node):
         (_, h, w), (_, rows, cols), (_, _, kh, kw) = node.inputs[0].shape, self.output(node), self.weight.shape
         top, left = self.padding[:2]
+        if self.points(node):
+            cols = -(-cols // TILE) * TILE
         return ((top, left, max(0, (rows - 1) * self.stride[0] + (kh - 1) * self.dilation[0] + 1 - h - top),
                  max(0, (cols - 1) * self.stride[1] + (kw - 1) * self.dilation[1] + 1 - w - left)),)
 
     def grad_border(self, node):
-        before, after = [], []
-        for axis in (0, 1):
-            size, out = node.inputs[0].shape[1 + axis], self.output(node)[1 + axis]
-            low = high = 0
-            for r in range(min(self.stride[axis], size)):
-                q, step, _, _, n = phase(self.stride[axis], self.dilation[axis], self.padding[axis],
-                                         self.weight.shape[2 + axis], r)
-                if n:
-                    low = max(low, -q)
-                    high = max(high, (size - r - 1) // self.stride[axis] + q + (n - 1) * step - (out - 1))
-            before.append(low)
-            after.append(high)
-        return (*before, *after)
+        width, cols = node.inputs[0].shape[2], self.output(node)[2]
+        if self.points(node):
+            return 0, 0, 0, -cols % TILE
+        left = right = 0                    # rows outside dY are skipped, columns are read as zeros
+        for r in range(min(self.stride[1], width)):
+            q, step, _, _, n = phase(self.stride[1], self.dilation[1], self.padding[1], self.weight.shape[3], r)
+            if n:
+                left = max(left, -q)
+                right = max(right, (width - r - 1) // self.stride[1] + q + (n - 1) * step - (cols - 1))
+        return 0, left, 0, right
 
     def forward(self, b, node):
-        b.emit("forward", "conv", **self.conv_fields(b, node, b.value(node)))
+        y = b.value(node)
+        b.emit("forward", "conv", **self.conv_fields(b, node, y, y.rows))
 
-    def conv_fields(self, b, node, y):
-        x = b.value(node.inputs[0])
+    def conv_fields(self, b, node, y, band, least=1):
+        """The fields of a Conv instruction that writes the layout y, `least` to `band` rows at a time."""
+        x, points = b.value(node.inputs[0]), self.points(node)
         outs, ins, kh, kw = self.weight.shape
         (sh, sw), (dh, dw), group = self.stride, self.dilation, outs // self.groups
-        merged = dw == 1 and self.groups == 1
-        w = b.pack(("conv", id(self.weight)), self.weight, b.engine.conv_widest, groups=self.groups, outs=group, taps=kh,
-                   runs=kw, reds=ins, first=0, s_group=group * ins * kh * kw, s_out=ins * kh * kw, s_tap=kw, s_run=1,
-                   s_red=kh * kw)
-        b.flops(2 * y.rows * y.cols * outs * ins * kh * kw)
-        return dict(x=x.at(-self.padding[0], -self.padding[1]), y=y.start, w=w, bias=b.address(self.bias), rows=y.rows,
-                    cols=y.cols, x_row=sh * x.row, x_step=sw * x.channels, tap_row=dh * x.row,
-                    run_step=dw * x.channels, taps=kh, runs=1 if merged else kw, run=kw * ins if merged else ins,
+        merged = (dw == 1 and self.groups == 1) and not points
+        runs = 1 if merged or points else kw
+        w = b.pack(("conv", id(self.weight), points), self.weight, b.engine.conv_widest, groups=self.groups, outs=group,
+                   taps=kh, runs=kw, reds=ins, first=0, s_group=group * ins * kh * kw, s_out=ins * kh * kw, s_tap=kw, s_run=1,
+                   s_red=kh * kw, points=points)
+        _, rows, cols = self.output(node)
+        b.flops(2 * rows * cols * outs * ins * kh * kw)
+        return dict(x=x.at(-self.padding[0], -self.padding[1]), y=y.start, w=w, bias=b.address(self.bias), rows=rows,
+                    cols=cols, x_row=sh * x.row, x_step=sw * x.channels, tap_row=dh * x.row,
+                    run_step=dw * x.channels, taps=kh, runs=runs, run=kw * ins if merged else ins,
                     y_row=y.row, y_step=outs, groups=self.groups, x_group=ins, outs=group,
-                    start=ZERO if self.bias is None else BIAS, relu=int(self.relu))
+                    start=ZERO if self.bias is None else BIAS, relu=int(self.relu), first=-self.padding[0], row_step=sh,
+                    tap_step=dh, x_rows=x.rows, **self._winograd(b, points, cols, ins, outs, band, least=least))
+
+    def _winograd(self, b, points, cols, ins, outs, band, left=0, transposed=0, least=1):
+        # Tiles of `cols`; scratch for `band` rows at once, or as many as fit, but `least`.
+        kh, tiles = self.weight.shape[2], -(-cols // TILE)
+        if points:
+            row, more = points * tiles * ins, (kh - 1) * self.dilation[0]
+            band = min(band, max(least, BAND // (row * b.lane_bytes) - more))
+            scratch = Ref(Buffer((band + more) * row + points * tiles * outs + (points - TILE) * outs), 0)
+        return dict(points=points, transposed=transposed, tiles=tiles, left=left, scratch=scratch if points else 0, band=band)
 
     def backward(self, b, node, dy):
         if self.relu:
@@ -108,32 +133,40 @@ class Conv2d(Op):
     def weight_grad(self, b, node, dy):
         if not any(p.requires_grad for p in self.params):
             return
-        x = b.value(node.inputs[0])
+        x, points = b.value(node.inputs[0]), self.points(node)
         outs, ins, kh, kw = self.weight.shape
         (sh, sw), (dh, dw), group = self.stride, self.dilation, outs // self.groups
-        merged = dw == 1 and self.groups == 1
-        pixels = outs >= PIXELS_FROM and self.groups == 1
+        merged = (dw == 1 and self.groups == 1) and not points
+        pixels = outs >= (POINTS_FROM if points else PIXELS_FROM) and self.groups == 1
         wide = -(-outs // b.lanes) * b.lanes
-        taps = outs * ins * kh * kw
-        d = b.slot(kh * kw * ins * wide * b.real_bytes if pixels else taps * b.lane_bytes)
+        height, width, tiles = (dy.rows - 1) * sh + (kh - 1) * dh + 1, (dy.cols - 1) * sw + (kw - 1) * dw + 1, -(-dy.cols // TILE)
+        lines = points * kh * ins if points else kh * kw * ins
+        d = b.slot(lines * wide * b.real_bytes if pixels else lines * outs * b.lane_bytes)
         db = b.slot(outs * b.lane_bytes)
-        fields = dict(x=x.at(-self.padding[0], -self.padding[1]), dy=dy.start, db=db, d=d, rows=dy.rows, cols=dy.cols,
-                      x_row=sh * x.row, x_step=sw * x.channels, tap_row=dh * x.row, run_step=dw * x.channels, taps=kh,
-                      runs=1 if merged else kw, run=kw * ins if merged else ins, dy_row=dy.row, dy_step=outs,
-                      groups=self.groups, x_group=ins, outs=group, has_bias=int(self.bias is not None), xt=0, dyt=0,
-                      src_row=0, x_rows=0, x_width=0, x_channels=0, wide=wide)
-        if pixels:
-            height, width = (dy.rows - 1) * sh + (kh - 1) * dh + 1, (dy.cols - 1) * sw + (kw - 1) * dw + 1
-            row = width * ins
-            fields.update(xt=Ref(Buffer(height * row), 0), dyt=Ref(Buffer(dy.rows * dy.cols * wide), 0), src_row=x.row,
-                          x_rows=height, x_width=width, x_channels=ins, x_row=sh * row, x_step=sw * ins,
-                          tap_row=dh * row, run_step=dw * ins)
-        b.flops(2 * dy.rows * dy.cols * taps)
-        b.emit("backward", "conv_dw_pixels" if pixels else "conv_dw_lanes", **fields)
+        step, out = (ins, wide if pixels else outs) if pixels or points else (x.channels, outs)
+        if points:
+            row, dy_row, x_step, cols = points * tiles * ins, points * tiles * out, ins, tiles
+        elif pixels:
+            row, dy_row, x_step, cols = width * ins, dy.cols * wide, sw * ins, dy.cols
+        else:
+            row, dy_row, x_step, cols = x.row, dy.row, sw * x.channels, dy.cols
+        copies = dict(xt=0, dyt=0, line=0)
+        if pixels or points:
+            copies.update(xt=Ref(Buffer(height * row), 0), dyt=Ref(Buffer(dy.rows * dy_row), 0))
+        if pixels and points:
+            copies.update(line=Ref(Buffer(points * tiles * max(ins, outs)), 0))
+        b.flops(2 * dy.rows * dy.cols * outs * ins * kh * kw)
+        b.emit("backward", "conv_dw_pixels" if pixels else "conv_dw_lanes",
+               x=x.at(-self.padding[0], -self.padding[1]), src_row=x.row, src_step=x.channels, x_rows=height, channels=ins,
+               dy=dy.start, dy_src_row=dy.row, dy_src_step=outs, dy_cols=dy.cols, d=d, db=db,
+               has_bias=int(self.bias is not None), rows=dy.rows, cols=cols, x_row=sh * row, x_step=x_step, tap_row=dh * row,
+               run_step=dw * step, taps=kh, runs=1 if merged or points else kw, run=kw * ins if merged else ins,
+               dy_row=dy_row, dy_step=out, groups=self.groups, x_group=ins, outs=group, points=points, tiles=tiles,
+               width=width, wide=wide, **copies)
         if self.weight.requires_grad:
             b.emit("reduce", "conv_grad", d=d, lanes=int(not pixels), wide=wide if pixels else group,
                    grad=b.grad_address(self.weight), add=b.used_before(self.weight), groups=self.groups, taps=kh,
-                   runs=1 if merged else kw, reds=ins, merged=kw if merged else 1, outs=group,
+                   runs=1 if merged else kw, reds=ins, merged=kw if merged else 1, outs=group, points=points,
                    s_group=group * ins * kh * kw, s_tap=kw, s_run=1, s_red=kh * kw, s_out=ins * kh * kw)
         if self.bias is not None and self.bias.requires_grad:
             b.emit("reduce", "lane_grad", d=db, size=outs, grad=b.grad_address(self.bias), add=b.used_before(self.bias))
@@ -142,7 +175,19 @@ class Conv2d(Op):
         """One convolution of dY for every stride phase of the input."""
         dx, add = b.into(node.inputs[0])
         outs, ins, kh, kw = self.weight.shape
-        (sh, sw), group = self.stride, outs // self.groups
+        (sh, sw), group, points, start = self.stride, outs // self.groups, self.points(node), KEEP if add else ZERO
+        if points:
+            first = self.padding[0] - (kh - 1) * self.dilation[0]
+            w = b.pack(("conv dx", id(self.weight), points), self.weight, b.engine.conv_widest, groups=1, outs=ins, taps=kh,
+                       runs=kw, reds=outs, first=(kh - 1) * kw, s_group=0, s_out=kh * kw, s_tap=-kw, s_run=1,
+                       s_red=ins * kh * kw, points=points)
+            b.flops(2 * dy.rows * dy.cols * outs * ins * kh * kw)
+            b.emit("backward", "conv", x=dy.at(first), y=dx.start, w=w, bias=0, rows=dx.rows, cols=dx.cols, x_row=dy.row,
+                   x_step=outs, tap_row=self.dilation[0] * dy.row, run_step=0, taps=kh, runs=1, run=outs, y_row=dx.row,
+                   y_step=ins, groups=1, x_group=outs, outs=ins, start=start, relu=0, first=first, row_step=1,
+                   tap_step=self.dilation[0], x_rows=dy.rows,
+                   **self._winograd(b, points, dy.cols, outs, ins, dx.rows, self.padding[1], 1))
+            return
         for ry in range(min(sh, dx.rows)):
             for rx in range(min(sw, dx.cols)):
                 q, q_step, k, k_step, taps = phase(sh, self.dilation[0], self.padding[0], kh, ry)
@@ -158,10 +203,11 @@ class Conv2d(Op):
                 w = b.pack(("conv dx", id(self.weight), ry, rx, self.stride, self.dilation, self.padding), self.weight,
                            b.engine.conv_widest, groups=self.groups, outs=ins, taps=taps, runs=runs, reds=group,
                            first=k * kw + j, s_group=group * ins * kh * kw, s_out=kh * kw, s_tap=k_step * kw,
-                           s_run=j_step, s_red=ins * kh * kw)
+                           s_run=j_step, s_red=ins * kh * kw, points=0)
                 b.flops(2 * rows * cols * taps * runs * outs * ins)
                 b.emit("backward", "conv", x=dy.at(q, p), y=dx.at(ry, rx), w=w, bias=0, rows=rows, cols=cols,
                        x_row=dy.row, x_step=outs, tap_row=q_step * dy.row, run_step=p_step * outs, taps=taps,
                        runs=1 if merged else runs, run=runs * group if merged else group, y_row=sh * dx.row,
-                       y_step=sw * dx.channels, groups=self.groups, x_group=group, outs=ins,
-                       start=KEEP if add else ZERO, relu=0)
+                       y_step=sw * dx.channels, groups=self.groups, x_group=group, outs=ins, start=start, relu=0, first=q,
+                       row_step=1, tap_step=max(q_step, 1), x_rows=dy.rows,
+                       **self._winograd(b, 0, cols, group, ins, rows))

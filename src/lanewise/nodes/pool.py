@@ -1,7 +1,7 @@
 """Pooling: max and mean over windows, and the convolution that streams its rows through a max-pool."""
 from ..errors import ShapeError
 from .base import Layout, Op, loops
-from .conv import Conv2d
+from .conv import BAND, Conv2d
 
 
 def window_fields(pool, x, y, where=0, relu=0, add=0):
@@ -80,12 +80,13 @@ class ConvMaxPool(Conv2d):
         return self.pool.shape(super().shape(x))
 
     def forward(self, b, node):
-        shape, y = Conv2d.shape(self, node.inputs[0].shape), b.value(node)
-        band = Layout((shape[0], self.pool.kernel[0], shape[2]))
+        (outs, _, cols), y, kh, sh = self.output(node), b.value(node), self.pool.kernel[0], self.pool.stride[0]
+        steps = min(y.rows, max(1, BAND // 2 // (sh * cols * outs * b.lane_bytes))) if self.points(node) else 1
+        rows = (steps - 1) * sh + kh
+        band = Layout((outs, rows, cols))
         where = b.saved(node, y.rows * y.cols * y.channels)
-        conv = self.conv_fields(b, node, band)
+        conv = self.conv_fields(b, node, band, rows, least=kh)
         pool = window_fields(self.pool, band, y, where, relu=int(self.pool_relu))
-        b.flops(2 * shape[1] * shape[2] * self.weight.data.size)
         b.emit("forward", "conv_max_pool", conv=conv, pool=pool)
 
     def backward(self, b, node, dy):
