@@ -57,10 +57,9 @@ class Module:
             out = self.forward(*values)
         except ShapeError as error:
             if error.layer is None:
-                error.layer = type(self).__name__
-                error.path = []
-            caller = error
-            caller.path_owner = self
+                error.layer, error.owner = type(self).__name__, self
+            # each module on the way out puts the path as it sees it; the outermost is the last
+            error.path = next((n for n, m in self.named_modules() if m is error.owner), error.path)
             raise
         for watcher in _watchers:
             watcher(self, values, out)
@@ -72,13 +71,7 @@ class Module:
         found = self._traces.get(key)
         if found is None:
             node = Node(Input(*signature), ())
-            try:
-                out = self._traced(Value(node, {node: feed}, feed.n, self.training))
-            except ShapeError as error:
-                name = next((n for n, m in self.named_modules() if m is error.path_owner), "") \
-                    if hasattr(error, "path_owner") else ""
-                error.path = [name] if name else []
-                raise
+            out = self._traced(Value(node, {node: feed}, feed.n, self.training))
             if not self._static or not isinstance(out, Value):
                 return out
             self._traces.clear()
