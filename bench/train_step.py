@@ -158,11 +158,12 @@ def chart(results, path):
         speeds = [r["images_per_second"] for r in group]
         bars = ax.barh([NAMES[r["by"]] for r in group], speeds,
                        color=["#d1495b" if r["by"] == "lanewise" else "#8d99ae" for r in group])
-        ax.bar_label(bars, [f"{v:,.0f}" + ("" if r["by"] == "lanewise" else f"  (lanewise {r['lanewise_ratio']:.1f}x)")
+        ax.bar_label(bars, [f"{v:,.0f}" + ("" if r["by"] == "lanewise" else f"  (lanewise {table.ratio(r['lanewise_ratio'])})")
                             for v, r in zip(speeds, group)], padding=4, fontsize=8)
-        ax.set_xlim(0, 1.22 * max(speeds))
+        ax.set_xlim(0, 1.3 * max(speeds))
         ax.set_title(f"{network}, batch {batch}", loc="left", fontsize=10)
         ax.tick_params(labelsize=8)
+        ax.xaxis.set_major_formatter("{x:,.0f}")
         ax.spines[["top", "right"]].set_visible(False)
     axes[-1].set_xlabel(f"images/s in training steps (Adam), {most} threads", fontsize=9)
     figure.savefig(path, dpi=130)
