@@ -99,10 +99,11 @@ def timed(call, times):
 class Others:
     """The contestants besides lanewise: each has a turn after each of lanewise's, until its share of time is used up."""
 
-    def __init__(self, calls, share, rounds):
+    def __init__(self, calls, share, rounds, known):
+        """`known`: {contestant: seconds of one call}, where that has been measured."""
         self.calls, self.times, self.turns, self.counts = calls, {}, {}, {}
         for name, call in calls.items():
-            once = timed(call, 1)
+            once = known[name] if name in known else timed(call, 1)
             self.times[name] = []
             self.counts[name] = max(1, round(TURN / max(once, 1e-7)))
             self.turns[name] = max(1, min(rounds, int(share / max(once * self.counts[name], 1e-7))))
@@ -130,16 +131,21 @@ def hold(benchmark, contest, calls, share, rounds):
     rounds. {contestant: median seconds}, or None when benchmarks are disabled: then each has run once.
 
     `share`: seconds that each contestant may take; `rounds`: of lanewise at least."""
+    slow = {}
     if contest.loops:
         reference = calls["numba"]()
         for name, call in calls.items():
             if name != "numba":
-                check(f"{contest.op} {contest.direction}, {name}", call(), reference, contest.sums)
+                start = time.perf_counter()
+                result = call()
+                if name == "naive":                     # there is nothing to warm up, and once is long enough
+                    slow[name] = time.perf_counter() - start
+                check(f"{contest.op} {contest.direction}, {name}", result, reference, contest.sums)
     mine = calls["lanewise"]
     if benchmark.disabled:
         benchmark.pedantic(mine)
         return None
-    others = Others({name: call for name, call in calls.items() if name != "lanewise"}, share, rounds)
+    others = Others({name: call for name, call in calls.items() if name != "lanewise"}, share, rounds, slow)
     mine()
     times = max(1, round(TURN / max(min(timed(mine, 1) for _ in range(3)), 1e-7)))
 

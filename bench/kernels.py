@@ -86,7 +86,7 @@ def chart(results, title, path):
     for block, colour in colours.items():
         ax.barh(0, 0, color=colour, label=block)
     ax.legend(frameon=False, fontsize=8)
-    ax.invert_yaxis()
+    ax.set_ylim(len(results) - 0.4, -0.6)
     ax.set_xlim(0, 1.3 * max(times))
     ax.set_xlabel("microseconds for one shard, one core", fontsize=9)
     ax.set_title(title, loc="left", fontsize=10)

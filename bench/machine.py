@@ -27,7 +27,7 @@ def _together(work, threads):
         return time.perf_counter() - start
 
 
-def fma_peak(threads=1, repeats=5, times=2_000_000):
+def fma_peak(threads=1, repeats=20, times=1_000_000):
     """GFLOP/s of independent multiply-adds in registers, float32, the build of the kernels that is in use; the best run."""
     from lanewise import _isa
     engine = _isa.engine("float32")
@@ -36,7 +36,7 @@ def fma_peak(threads=1, repeats=5, times=2_000_000):
     return max(flops / _together(lambda _: engine.fma_peak(times), threads) for _ in range(repeats)) / 1e9
 
 
-def bandwidth(threads=1, repeats=7):
+def bandwidth(threads=1, repeats=15):
     """GB/s of c = a + b on arrays much larger than a core's caches, 12 bytes a number; the best run."""
     import numpy as np
     a, b, c = (np.ones(STREAM, np.float32) for _ in range(3))

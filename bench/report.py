@@ -4,7 +4,7 @@ import statistics
 import table
 
 OTHERS = {"naive": "naive", "numba": "Numba", "numpy": "NumPy", "torch": "PyTorch"}
-WIDE = 132                      # columns from which the terminal's table shows everybody's times
+SHORT = {"forward": "fwd  ", "backward": "bwd  ", "": ""}
 COLOURS = {"naive": "#9a9a9a", "numba": "#30638e", "numpy": "#edae49", "torch": "#d1495b", "lanewise": "#003d5b"}
 MARKS = {"naive": "x", "numba": "s", "numpy": "^", "torch": "o"}
 
@@ -20,13 +20,13 @@ def record(contest, name, shape, seconds, machine):
                 images_per_second=contest.images / mine if contest.images else None)
 
 
-def _cells(r, everybody):
+def _cells(r, everybody=True):
     times = [table.seconds(r["seconds"].get(n)) for n in ((*OTHERS, "lanewise") if everybody else ("lanewise",))]
     ratios = [table.ratio(r["ratios"].get(n)) for n in OTHERS]
     return [*times, *ratios, f"{table.digits(r['rate'])} {r['unit'].replace('GFLOP', 'GF')}", table.percent(r["of_peak"])]
 
 
-def _head(everybody):
+def _head(everybody=True):
     return [*((*OTHERS.values(), "lanewise") if everybody else ("lanewise",)), *(f"/{n}" for n in OTHERS.values()), "rate",
             "of peak"]
 
@@ -43,14 +43,19 @@ def ordered(records):
 
 
 def lines(records, machine, width):
-    """The terminal's table, ops as headings: times are medians, /NumPy says how many times NumPy's time is lanewise's."""
-    everybody, rows, heads, op = width >= WIDE, [], {}, None
-    for r in ordered(records):
+    """The terminal's table, ops as headings: times are medians, /NumPy says how many times NumPy's time is lanewise's.
+    Where `width` columns are too few, the others' times are left out, and their ratios stay."""
+    rows, heads, op = [], {}, None
+    records = ordered(records)
+    for i, r in enumerate(records):
         if r["op"] != op:
             op = r["op"]
-            heads[len(rows)] = op
-        rows.append([f"  {r['direction']}".ljust(11) + _what(r), *_cells(r, everybody)])
-    body = table.text(["op and shape", *_head(everybody)], rows)
+            heads[i] = op
+        rows.append(f"  {SHORT[r['direction']]}{_what(r)}")
+    for everybody in (True, False):
+        body = table.text(["op and shape", *_head(everybody)], [[w, *_cells(r, everybody)] for w, r in zip(rows, records)])
+        if len(body[1]) <= width:
+            break
     out = body[:2]
     for i, line in enumerate(body[2:]):
         out += [heads[i]] if i in heads else []
@@ -77,9 +82,9 @@ def notes(records, machine):
 
 def markdown(records, machine):
     """The whole table in Markdown."""
-    head = ["op", "", "shape", *_head(True)]
+    head = ["op", "", "shape", *_head()]
     rows = [[f"`{r['op']}`" if r["direction"] else r["op"], r["direction"], f"{r['name']}: {_what(r)}" if r["direction"] else
-             _what(r), *_cells(r, True)] for r in ordered(records)]
+             _what(r), *_cells(r)] for r in ordered(records)]
     return [*table.markdown(head, rows, 3), "", *notes(records, machine)]
 
 
@@ -166,7 +171,7 @@ def chart_rates(records, machine, path):
 
 
 def chart_steps(records, path):
-    """Images/s in training steps of lanewise and PyTorch."""
+    """Images/s in training steps of lanewise and PyTorch, and the ratio at the right."""
     from matplotlib.figure import Figure
     figure = Figure(figsize=(8, 1.2 + 0.6 * len(records)), layout="constrained")
     ax = figure.subplots()
@@ -176,9 +181,13 @@ def chart_steps(records, path):
         if at:
             bars = ax.barh(*zip(*at), height=0.36, color=COLOURS[n], label=label)
             ax.bar_label(bars, [f"{v:,.0f}" for _, v in at], padding=3, fontsize=8)
+    for i, r in enumerate(records):
+        if "torch" in r["ratios"]:
+            ax.annotate(table.ratio(r["ratios"]["torch"]), (1, i), (-4, 0), xycoords=("axes fraction", "data"), fontsize=9,
+                        textcoords="offset points", ha="right", va="center", color=COLOURS["lanewise"])
     ax.set_yticks(range(len(records)), [f"{r['name']}, {r['shape']}" for r in records])
     ax.set_xscale("log")
-    ax.margins(x=0.15)
+    ax.margins(x=0.3)
     ax.invert_yaxis()
     _clean(ax)
     ax.set_xlabel("images/s in training steps (Adam), logarithmic", fontsize=9)

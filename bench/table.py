@@ -6,12 +6,12 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def seconds(t):
-    """A duration in three digits and its unit; "" for None."""
+    """A duration in three digits and its unit, 12.3ms; "" for None."""
     if t is None:
         return ""
     for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us"), (1e9, "ns")):
         if t * factor >= 0.9995 or unit == "ns":
-            return f"{digits(t * factor)} {unit}"
+            return f"{digits(t * factor)}{unit}"
 
 
 def digits(v):
@@ -23,7 +23,7 @@ def digits(v):
 
 def ratio(v):
     """How many times as fast: 3.1x; "" for None."""
-    return "" if v is None else f"{v:.2f}x" if v < 0.995 else f"{v:.1f}x" if v < 99.95 else f"{v:,.0f}x"
+    return "" if v is None else f"{v:.1g}x" if v < 0.01 else f"{v:.2f}x" if v < 0.995 else f"{v:.1f}x" if v < 99.95 else f"{v:,.0f}x"
 
 
 def percent(v):
