@@ -1,6 +1,4 @@
 """The arena: threads set to one number everywhere, the machine measured, results kept for the table at the end."""
-import math
-
 import machine
 import pytest
 import report
@@ -62,7 +60,7 @@ def arena(request):
 def pytest_terminal_summary(terminalreporter, config):
     arena = config.stash[KEY]
     if arena.records:
-        width = terminalreporter._tw.fullwidth if terminalreporter.isatty else math.inf
+        width = terminalreporter._tw.fullwidth if terminalreporter.isatty else 1_000_000
         terminalreporter.section("lanewise and others")
         for line in report.lines(arena.records, arena.machine, width):
             terminalreporter.write_line(line)

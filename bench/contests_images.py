@@ -49,7 +49,8 @@ def conv_transpose2d(x, w, stride=1, padding=0, output_padding=0):
                   (naive.conv_transpose2d, x, w, b, stride, padding, output_padding),
                   lambda: numpy_ops.conv_transpose2d(x, w, b, stride, padding, shape),
                   lambda t: torch_forward(t, f(t.nn.functional), x, w, b), macs, 2 * macs, sums=w[:, 0].size)
-    yield Contest("conv_transpose2d", "backward", lambda: ops.conv_transpose2d_backward(dy, x, w, stride, padding, output_padding),
+    yield Contest("conv_transpose2d", "backward",
+                  lambda: ops.conv_transpose2d_backward(dy, x, w, stride, padding, output_padding),
                   (naive.conv_transpose2d_backward, dy, x, w, stride, padding),
                   lambda: numpy_ops.conv_transpose2d_backward(dy, x, w, stride, padding),
                   lambda t: torch_backward(t, f(t.nn.functional), dy, x, w, b), macs, 4 * macs, sums=dy[:, 0].size)

@@ -1,7 +1,10 @@
 """What the suite found, for people: a table for the terminal, JSON, Markdown and charts in bench/results/."""
+import importlib.util
 import statistics
+import textwrap
 
 import table
+from machine import sentence
 
 OTHERS = {"naive": "naive", "numba": "Numba", "numpy": "NumPy", "torch": "PyTorch"}
 SHORT = {"forward": "fwd  ", "backward": "bwd  ", "": ""}
@@ -32,8 +35,9 @@ def _head(everybody=True):
 
 
 def _what(r):
-    images = f", {r['images_per_second']:,.0f} images/s" if r["images_per_second"] else ""
-    return f"{r['name']} {r['shape']}{images}" if r["images_per_second"] else r["shape"]
+    if r["images_per_second"]:
+        return f"{r['name']} {r['shape']}, {r['images_per_second']:,.0f} images/s"
+    return r["shape"]
 
 
 def ordered(records):
@@ -60,17 +64,15 @@ def lines(records, machine, width):
     for i, line in enumerate(body[2:]):
         out += [heads[i]] if i in heads else []
         out.append(line)
-    return [*out, "", *notes(records, machine)]
+    return [*out, "", *(part for note in notes(records, machine) for part in textwrap.wrap(note, min(width, 128)))]
 
 
 def notes(records, machine):
     """What the numbers mean, and their summary."""
-    import importlib.util
-    from_machine = __import__("machine").sentence(machine)
     absent = [n for n in ("torch", "numba") if importlib.util.find_spec(n) is None]
     out = ["Times are medians of one call; /NumPy is how many times as long NumPy takes (so for the others). naive: the loops "
-           "in Python, on small", "shapes; Numba: the same loops compiled, one thread. Rate and share of the peak are "
-           "lanewise's; GB/s counts each array once, and a", "share above 100 % means arrays that lie in cache.", from_machine]
+           "in Python, on small shapes; Numba: the same loops compiled, one thread. Rate and share of the peak are lanewise's; "
+           "GB/s counts each array once, and a share above 100 % means arrays that lie in cache.", sentence(machine)]
     for direction in ("forward", "backward"):
         medians = [f"{label} {table.ratio(statistics.median(found))} ({sum(v >= 1 for v in found)} of {len(found)})"
                    for n, label in OTHERS.items()
@@ -85,7 +87,7 @@ def markdown(records, machine):
     head = ["op", "", "shape", *_head()]
     rows = [[f"`{r['op']}`" if r["direction"] else r["op"], r["direction"], f"{r['name']}: {_what(r)}" if r["direction"] else
              _what(r), *_cells(r)] for r in ordered(records)]
-    return [*table.markdown(head, rows, 3), "", *notes(records, machine)]
+    return [*table.markdown(head, rows, 3), *(part for note in notes(records, machine) for part in ("", note))]
 
 
 def save(records, machine):

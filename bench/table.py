@@ -23,7 +23,9 @@ def digits(v):
 
 def ratio(v):
     """How many times as fast: 3.1x; "" for None."""
-    return "" if v is None else f"{v:.1g}x" if v < 0.01 else f"{v:.2f}x" if v < 0.995 else f"{v:.1f}x" if v < 99.95 else f"{v:,.0f}x"
+    if v is None:
+        return ""
+    return f"{v:.1g}x" if v < 0.01 else f"{v:.2f}x" if v < 0.995 else f"{v:.1f}x" if v < 99.95 else f"{v:,.0f}x"
 
 
 def percent(v):
