@@ -93,6 +93,7 @@ def test_gradient_matches_differences_of_the_reference(name, isa, rng):
                 assert abs(np.sum(grad * d) - (sides[0] - sides[1]) / 2e-6) <= 1e-6 * scale
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
 @NAMES
 def test_matches_torch(name, isa, dtype, rng):
     torch = pytest.importorskip("torch")
