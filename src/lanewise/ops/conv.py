@@ -1,4 +1,6 @@
 """Convolutions of images (N, C, H, W) or (C, H, W), and their gradients."""
+import math
+
 import numpy as np
 
 from ..errors import ShapeError
@@ -40,11 +42,11 @@ def _geometry(name, x, weight, stride, padding, dilation, groups):
 def _chosen(name, algorithm, x, y_shape, groups):
     """From 2 LANES samples (two shards, for two threads) of moderate size "lanes", else "gemm"."""
     if algorithm is None:
-        fits = max(int(np.prod(x.shape[1:])), int(np.prod(y_shape[1:]))) <= SHARD
+        fits = max(math.prod(x.shape[1:]), math.prod(y_shape[1:])) <= SHARD
         algorithm = "lanes" if x.shape[0] >= 2 * kernels(x).lanes and fits else "gemm"
     if algorithm not in ("gemm", "lanes"):
         raise ShapeError(f"{name}: expected algorithm 'gemm', 'lanes' or None, got {algorithm!r}")
-    return algorithm if x.size and int(np.prod(y_shape)) else "gemm"
+    return algorithm if x.size and math.prod(y_shape) else "gemm"
 
 
 def _chunks(n, g, channels):
