@@ -144,6 +144,7 @@ cdef struct Team:
     Span* grads
     idx n_grads, shards, phases
     ptrdiff_t next_slot
+    barrier_t barrier
     int finite
 
 cdef enum: FORWARD = 1, BACKWARD = 2, REDUCE = 4
@@ -184,7 +185,7 @@ cdef void take_part(Team* team, int tid, int threads) noexcept nogil:
     ctx.arena = team.arenas[tid]
     if team.phases & FORWARD:
         execute(&team.packs, &ctx)
-        team_barrier()
+        team_barrier(&team.barrier, threads)
         slot = take_next(&team.next_slot)
         while slot < ctx.n_slots:
             ctx.slot = <real_t*> (ctx.slots + slot * ctx.slot_bytes)
@@ -197,10 +198,10 @@ cdef void take_part(Team* team, int tid, int threads) noexcept nogil:
                     execute(&team.backward, &ctx)
                 ctx.fresh = 0
             slot = take_next(&team.next_slot)
-        team_barrier()
+        team_barrier(&team.barrier, threads)
     if team.phases & REDUCE:
         execute(&team.reduce, &ctx)
-        team_barrier()
+        team_barrier(&team.barrier, threads)
         for i in range(team.n_grads):
             g = team.grads + i
             if not all_finite(g.data + share(g.size, tid, threads),

@@ -49,7 +49,9 @@ cdef extern from "lanes.h" nogil:
     real_t real_sqrt(real_t)
     unsigned int float_mode_flush()
     void float_mode_set(unsigned int)
-    void team_barrier()
+    ctypedef struct barrier_t:
+        pass
+    void team_barrier(barrier_t*, int)
     ptrdiff_t take_next(ptrdiff_t*)
 
 cdef extern from "stdlib.h" nogil:
