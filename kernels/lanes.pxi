@@ -1,6 +1,7 @@
 # What lanes.h declares. Cython sees lanes as scalars; only the functions below look inside one.
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uint8_t
+from libc.math cimport sqrt
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset, memcpy
 from libc.stdlib cimport free
 from libc.math cimport INFINITY
@@ -75,8 +76,11 @@ cdef struct Context:
     real_t* slot                # this shard's gradient slot
     real_t* stash               # sample-major rows that wait for the deferred products
     char* slots                 # all slots, for the reduction
+    real_t* partials            # every shard's numbers on the batch, stat_row apart
+    real_t* joint               # the batch's own
+    uint64_t key                # of this run's random numbers
     Bound* bound
-    idx slot_bytes, n_slots
+    idx slot_bytes, n_slots, stat_row
     idx capacity                # rows of the stash
     idx n, first, valid         # samples: of the batch, before this shard, in this shard
     int fresh                   # first shard of its slot: write, do not add

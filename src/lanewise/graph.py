@@ -2,6 +2,7 @@
 import numpy as np
 
 from .errors import DtypeError, ShapeError
+from .rng import as_rng
 
 
 class Node:
@@ -65,11 +66,17 @@ KINDS = {np.dtype(kind): kind for kind in ("float32", "float64", "uint8")}      
 
 class Feed:
     """What is bound to an Input for one call: an array, or rows `index` of one."""
-    __slots__ = ("array", "index", "n", "tensor")
+    __slots__ = ("array", "index", "n", "tensor", "_key")
 
     def __init__(self, array, index=None, tensor=None):
-        self.array, self.index, self.tensor = array, index, tensor
+        self.array, self.index, self.tensor, self._key = array, index, tensor, None
         self.n = len(array) if index is None else len(index)
+
+    def key(self):
+        """The key of this call's random numbers, drawn once: every run of it has the same dropout masks."""
+        if self._key is None:
+            self._key = int(as_rng().integers(1 << 63))
+        return self._key
 
     def bound(self):
         return self.array if self.index is None else (self.array, self.index)

@@ -40,7 +40,7 @@ def save(model, path, metadata=None):
     """Save a module's state_dict() (or a dict of arrays) as safetensors; `metadata`: JSON-able, kept with it."""
     from safetensors.numpy import save as encode
     state = model if isinstance(model, dict) else model.state_dict()
-    arrays = {k: np.ascontiguousarray(v) for k, v in state.items()}
+    arrays = {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in state.items()}
     write_whole(path, encode(arrays, {"lanewise": json.dumps(metadata or {})}))
 
 

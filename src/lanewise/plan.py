@@ -7,7 +7,7 @@ import numpy as np
 
 from . import _isa, threads
 from ._isa import engine
-from .errors import DtypeError, NonFiniteError
+from .errors import DtypeError, NonFiniteError, ShapeError
 from .fuse import fuse
 from .graph import Input, run_dtype, topological
 from .nodes.base import Buffer, Layout, Ref
@@ -57,6 +57,9 @@ class Builder:
         self.values, self.grads, self.written, self._packs, self._saved = {}, {}, set(), {}, {}
         self.updated, self._flops = [], 0
         self.outputs, self.input_grads = [], []
+        self.joins = {"forward": [], "backward": []}    # (where in the block, name, fields): the plan is cut there
+        self.stat_row, self._stats, self.masks, self.random = 0, {}, {}, 0
+        self.buffers, self.alone = [], None             # running statistics; who needs more than one sample
         self._emit_all(nodes, losses, backward)
 
     def _emit_all(self, nodes, losses, backward):
@@ -143,6 +146,48 @@ class Builder:
         """Bytes in every gradient slot."""
         at, self.slot_bytes = self.slot_bytes, self.slot_bytes + -(-size // 64) * 64
         return at
+
+    def join(self, block, name, **fields):
+        """Cut the plan: once every shard has come this far, the instruction runs on the whole batch, split over threads."""
+        self.joins[block].append((len(self.lists[block]), name, fields))
+
+    def segments(self):
+        """(forward, stop, backward, stop, joins) of each piece between two cuts; the last forward and the first backward
+        piece are one."""
+        cuts = []
+        for block in ("forward", "backward"):
+            start = 0
+            pieces = []
+            for at, name, fields in self.joins[block]:
+                if pieces and at == start:
+                    pieces[-1][2].append((name, fields))
+                else:
+                    pieces.append((start, at, [(name, fields)]))
+                    start = at
+            cuts.append((*pieces, (start, len(self.lists[block]), [])))
+        forward, backward = cuts
+        return [(*f[:2], 0, 0, f[2]) for f in forward[:-1]] + [(*forward[-1][:2], *backward[0])] + [
+            (0, 0, *b) for b in backward[1:]]
+
+    def stat(self, key, size):
+        """Numbers in every shard's row of partial sums over the batch, and in the joint row."""
+        if key not in self._stats:
+            self._stats[key] = self.stat_row
+            self.stat_row += -(-size // self.lanes) * self.lanes
+        return self._stats[key]
+
+    def running(self, buffers):
+        """The run changes these buffers: (mean, variance, count of batches)."""
+        self.buffers.extend(b for b in buffers if not any(b is c for c in self.buffers))
+
+    def needs_two(self, layer):
+        """A single sample is refused: `layer` would have one number a channel."""
+        self.alone = layer
+
+    def random_place(self):
+        """A number of its own for each instruction that draws."""
+        self.random += 1
+        return self.random
 
     def pitch(self, size):
         """Row length for `size` numbers: an odd number of lane vectors, so that a column's rows do not share L1 sets."""
@@ -257,8 +302,9 @@ class Plan:
         self.work, self.lanes = b.work, b.lanes
         self._outputs, self._input_grads = b.outputs, b.input_grads
         self._has_hits = any(op.counts for _, op in losses)
+        self.alone, self.buffers, self.random = b.alone, b.buffers, b.random > 0
         self.program = b.engine.Program(
-            b.lists, arena, b.packed, b.slot_bytes, b.stash_row, b.rows,
+            b.lists, b.segments(), arena, b.packed, b.slot_bytes, b.stash_row, b.stat_row, b.rows,
             [(p.storage_grad().ctypes.data, p.data.size) for p in self.params], b.keep)
         self.runs = self.steps = 0
         self._lock = threading.Lock()
@@ -268,6 +314,8 @@ class Plan:
         which must be empty: (outputs, losses, hits)."""
         empty, dtype = np.empty, self.dtype
         self._feeds = feeds
+        if self.alone and n == 1:
+            raise ShapeError(f"{self.alone}: expected more than one number a channel in training, got a single sample")
         for target in targets:
             if target.dtype.kind == "f" and target.dtype != dtype:
                 raise DtypeError(f"MSELoss expected targets of {dtype}, got {target.dtype}")
@@ -278,8 +326,12 @@ class Plan:
         arrays = (*[f.bound() for f in feeds], *outputs, *targets, *losses, *((hits,) if self._has_hits else ()), *self._dx)
         phases = (FORWARD | BACKWARD | REDUCE if reduce else FORWARD | BACKWARD) if self.backward else FORWARD
         with self._lock:
-            finite = self.program.run(n, arrays, phases, False, threads.get_num_threads())
+            self._before = [b.data.copy() for b in self.buffers]
+            finite = self.program.run(n, arrays, phases, False, threads.get_num_threads(), feeds[0].key() if self.random else 0)
             self.runs += 1
+            for b in self.buffers:
+                if b.dtype.kind == "i":
+                    b.data += 1
         self._finite = finite if reduce else None       # None: the reduction is still to come
         return outputs, losses, hits
 
@@ -317,3 +369,5 @@ class Plan:
     def _forget(self):
         for p in self.params:
             p.has_grad = False
+        for b, before in zip(self.buffers, self._before):
+            b.data = before

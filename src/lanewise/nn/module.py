@@ -5,7 +5,7 @@ import numpy as np
 
 from ..errors import ShapeError, WeightsError
 from ..graph import Input, Node, Value, as_value, leaf
-from ..parameter import Parameter
+from ..parameter import Buffer, Parameter
 
 _structure = 0          # grows when any module changes: what was traced before may be stale
 _watchers = []          # called with (module, inputs, output) after every traced call: summary()
@@ -24,14 +24,17 @@ class Module:
         _structure += 1
         members = self.__dict__
         if "_modules" not in members:
-            members.update(_parameters=OrderedDict(), _modules=OrderedDict(), _traces={})
+            members.update(_parameters=OrderedDict(), _buffers=OrderedDict(), _modules=OrderedDict(), _traces={})
         members["_modules"].pop(name, None)
         members["_parameters"].pop(name, None)
+        members["_buffers"].pop(name, None)
         if isinstance(value, Module):
             members["_modules"][name] = value
         elif isinstance(value, Parameter):
             members["_parameters"][name] = value
             value.name = name
+        elif isinstance(value, Buffer):
+            members["_buffers"][name] = value
         members[name] = value
 
     def __getstate__(self):
@@ -113,6 +116,23 @@ class Module:
         """All parameters, each once."""
         return (p for _, p in self.named_parameters())
 
+    def named_buffers(self):
+        """(path, buffer), each once: state that is not trained."""
+        seen = set()
+        for path, module in self.named_modules():
+            for name, b in module._buffers.items():
+                if id(b) not in seen:
+                    seen.add(id(b))
+                    yield f"{path}.{name}" if path else name, b
+
+    def buffers(self):
+        """All buffers, each once."""
+        return (b for _, b in self.named_buffers())
+
+    def register_buffer(self, name, array):
+        """Keep an array as `self.name`, in state_dict() and not trained."""
+        setattr(self, name, Buffer(array))
+
     def zero_grad(self):
         """Forget all gradients."""
         for p in self.parameters():
@@ -143,7 +163,7 @@ class Module:
         return self._cast(np.float32)
 
     def _cast(self, dtype):
-        for p in self.parameters():
+        for p in (*self.parameters(), *self.buffers()):
             p.cast(dtype)
         return self
 
@@ -154,7 +174,7 @@ class Module:
         stack, out = [("", self)], []
         while stack:
             path, module = stack.pop()
-            out.extend((f"{path}{n}", p) for n, p in module._parameters.items())
+            out.extend((f"{path}{n}", p) for n, p in (*module._parameters.items(), *module._buffers.items()))
             stack.extend((f"{path}{n}.", m) for n, m in reversed(module._modules.items()))
         return out
 
@@ -177,7 +197,7 @@ class Module:
             if k in own and a.shape != own[k].shape:
                 raise WeightsError(f"the weights do not belong to this model: '{k}' expected shape {own[k].shape}, "
                                    f"got {a.shape}")
-            if k in own and a.dtype.kind != "f":
+            if k in own and own[k].dtype.kind == "f" and a.dtype.kind != "f":
                 raise WeightsError(f"the weights do not belong to this model: '{k}' expected floating-point numbers, "
                                    f"got {a.dtype}")
         for k, a in arrays.items():
