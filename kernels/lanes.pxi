@@ -3,7 +3,7 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memset, memcpy
 from libc.stdlib cimport free
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, NAN
 
 cdef extern from "lanes.h" nogil:
     ctypedef float real_t
@@ -29,6 +29,8 @@ cdef extern from "lanes.h" nogil:
     void lane_transpose(lane_t*)
     lane_t lane_exp(lane_t)
     lane_t lane_log(lane_t)
+    lane_t lane_abs(lane_t)
+    lane_t lane_clip(lane_t, real_t, real_t)
     lane_t lane_expm1(lane_t)
     lane_t lane_tanh(lane_t)
     lane_t lane_sigmoid(lane_t)
