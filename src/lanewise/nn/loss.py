@@ -13,7 +13,8 @@ class _Loss:
     def __init__(self, reduction):
         if reduction not in self.reductions:
             allowed = ", ".join(map(repr, self.reductions[:-1]))
-            raise ValueError(f"{type(self).__name__}: expected reduction {allowed} or {self.reductions[-1]!r}, got {reduction!r}")
+            raise ValueError(f"{type(self).__name__}: expected reduction {allowed} or {self.reductions[-1]!r}, got "
+                             f"{reduction!r}")
         self.reduction = reduction
 
     def __call__(self, input, target, sample_weight=None):
@@ -39,7 +40,7 @@ class CrossEntropyLoss(_Loss):
     """-log softmax(x)[label] of scores (N, C) and labels (N,), or of every pixel: (N, C, ...) and (N, ...).
 
     weight w (C,): that of each class; "mean" divides by the sum of the labels' weights. ignore_index: a label that counts
-    for nothing; LabelError for a mean over nothing else. label_smoothing s: the target is (1 - s) onehot + s / C, as in
+    for nothing; ValueError for a mean over nothing else. label_smoothing s: the target is (1 - s) onehot + s / C, as in
     Szegedy et al., "Rethinking the Inception Architecture" (2016). Floating-point targets of x's shape are probabilities t
     of 0 to 1: -sum_c w_c t_c log softmax(x)_c, whose "mean" divides by N, or N times the pixels, whatever the weights.
     Gradient: softmax(x) - t. Computed with the maximum subtracted. LabelError for labels outside 0 .. C - 1."""

@@ -62,7 +62,7 @@ class LossOp:
         """The weights as bound: for a mean, divided by the sum `by`."""
         if self.reduction in ("mean", "batchmean"):
             if not by > 0:
-                raise LabelError(f"{self.name} expected something to take the mean of: {why}")
+                raise ValueError(f"{self.name} expected something to take the mean of: {why}")
             weights = weights / by
         return np.ascontiguousarray(weights)
 
@@ -81,10 +81,13 @@ class ClassLoss(LossOp):
     def __init__(self, name, reduction, class_weight=None, ignored=None):
         super().__init__(name, reduction)
         self.ignored, self.class_weight = ignored, None
+        if ignored is not None and not isinstance(ignored, (int, np.integer)):
+            raise ValueError(f"{name} expected ignore_index to be an integer, got {ignored!r}")
         if class_weight is not None:
-            self.class_weight = np.array(class_weight, np.float64)
-            if self.class_weight.ndim != 1 or not (self.class_weight >= 0).all():
+            w = np.asarray(class_weight)
+            if w.dtype.kind not in "fiu" or w.ndim != 1 or not (w >= 0).all():
                 raise ValueError(f"{name} expected weight of shape (classes,), numbers of 0 or more, got {class_weight!r}")
+            self.class_weight = np.array(w, np.float64)
 
     def key(self):
         return (*super().key(), self.power, None if self.class_weight is None else self.class_weight.tobytes())
@@ -101,7 +104,8 @@ class ClassLoss(LossOp):
         if len(shape) < 2:
             raise ShapeError(f"{self.name} expected scores of shape (N, classes, ...), got {shape}")
         if self.class_weight is not None and len(self.class_weight) != shape[1]:
-            raise ShapeError(f"{self.name} expected scores of {len(self.class_weight)} classes, one for each weight, got {shape}")
+            raise ShapeError(f"{self.name} expected scores of {len(self.class_weight)} classes, one for each weight, got "
+                             f"{shape}")
 
     def bind(self, y, shape, sample_weight=None):
         """(op, arrays): labels as int64, and weights where some label or sample counts differently from the others."""
@@ -114,13 +118,14 @@ class ClassLoss(LossOp):
         y = np.ascontiguousarray(y, np.int64)
         low, high = _engine.label_range(y.reshape(-1))
         inside, ignored = 0 <= low and high < shape[1], self.ignored
-        if inside and sample_weight is None and self.class_weight is None and (ignored is None or not low <= ignored <= high):
+        alike = sample_weight is None and self.class_weight is None
+        if inside and alike and (ignored is None or not low <= ignored <= high):
             return self, (y,)
         counted = np.ones(y.shape, bool) if ignored is None else y != ignored
         if not inside:
             wrong = y[counted & ((y < 0) | (y >= shape[1]))]
             if wrong.size:
-                raise LabelError(f"{self.name} expected labels from 0 to {shape[1] - 1}, got {wrong.min() if low < 0 else high}")
+                raise LabelError(f"{self.name} expected labels from 0 to {shape[1] - 1}, got {wrong[0]}")
         weights = counted.astype(np.float64)
         if sample_weight is not None:
             weights *= self._samples(sample_weight, len(y)).reshape(-1, *(1,) * (y.ndim - 1))
