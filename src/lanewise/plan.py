@@ -2,6 +2,7 @@
 import math
 import threading
 from collections import OrderedDict
+from itertools import chain
 
 import numpy as np
 
@@ -263,6 +264,7 @@ class Plan:
         self.work, self.lanes = b.work, b.lanes
         self._outputs, self._input_grads, self._loss_shapes = b.outputs, b.input_grads, b.losses
         self._has_hits = any(op.counts for _, op in losses)
+        self._numbers = [k for k, (_, op) in enumerate(losses) if op.numbers]      # whose targets have a number type to check
         self.program = b.engine.Program(
             b.lists, arena, b.packed, b.slot_bytes, b.stash_row, b.rows,
             [(p.storage_grad().ctypes.data, p.data.size) for p in self.params], b.keep)
@@ -274,14 +276,14 @@ class Plan:
         which must be empty: (outputs, losses, hits). `targets`: the arrays that each loss binds."""
         empty, dtype = np.empty, self.dtype
         self._feeds = feeds
-        for (_, op), arrays in zip(self.losses, targets):
-            op.check(arrays, dtype)
+        for k in self._numbers:
+            self.losses[k][1].check(targets[k], dtype)
         outputs = [empty((n, *shape), dtype) for _, shape in self._outputs]
-        losses = [empty((n, *shape), dtype) for shape in self._loss_shapes]
+        losses = [empty((n, *shape) if shape else n, dtype) for shape in self._loss_shapes]
         hits = empty(n, dtype) if self._has_hits else None
         self._dx = [empty((n, *shape), dtype) for _, shape in self._input_grads]
-        arrays = (*[f.bound() for f in feeds], *outputs, *[a for arrays in targets for a in arrays], *losses,
-                  *((hits,) if self._has_hits else ()), *self._dx)
+        arrays = (*[f.bound() for f in feeds], *outputs, *chain(*targets), *losses, *((hits,) if self._has_hits else ()),
+                  *self._dx)
         phases = (FORWARD | BACKWARD | REDUCE if reduce else FORWARD | BACKWARD) if self.backward else FORWARD
         with self._lock:
             finite = self.program.run(n, arrays, phases, False, threads.get_num_threads())

@@ -23,10 +23,15 @@ class LossOp:
     numbers = 0                             # so many of its arrays have the number type of the run
 
     def __init__(self, name, reduction):
-        self.name, self.reduction = name, reduction
+        self.name, self.reduction, self._key = name, reduction, None
 
     def key(self):
-        """Two losses with equal keys run alike."""
+        """Two losses with equal keys run alike. Built once: every step asks for it."""
+        if self._key is None:
+            self._key = self._settings()
+        return self._key
+
+    def _settings(self):
         return (self.name, self.instruction, self.reduction, self.weighted, self.alpha)
 
     def total(self, losses):
@@ -42,7 +47,7 @@ class LossOp:
 
     def _with_weights(self):
         op = copy.copy(self)
-        op.weighted = True
+        op.weighted, op._key = True, None
         return op
 
     def _samples(self, weight, n):
@@ -89,8 +94,8 @@ class ClassLoss(LossOp):
                 raise ValueError(f"{name} expected weight of shape (classes,), numbers of 0 or more, got {class_weight!r}")
             self.class_weight = np.array(w, np.float64)
 
-    def key(self):
-        return (*super().key(), self.power, None if self.class_weight is None else self.class_weight.tobytes())
+    def _settings(self):
+        return (*super()._settings(), self.power, None if self.class_weight is None else self.class_weight.tobytes())
 
     def out_shape(self, shape):
         """Per-sample shape of the losses with reduction "none"."""
@@ -116,7 +121,7 @@ class ClassLoss(LossOp):
         if y.shape != (shape[0], *shape[2:]):
             raise ShapeError(f"{self.name} expected labels of shape {(shape[0], *shape[2:])}, got {y.shape}")
         y = np.ascontiguousarray(y, np.int64)
-        low, high = _engine.label_range(y.reshape(-1))
+        low, high = _engine.label_range(y if y.ndim == 1 else y.reshape(-1))
         inside, ignored = 0 <= low and high < shape[1], self.ignored
         alike = sample_weight is None and self.class_weight is None
         if inside and alike and (ignored is None or not low <= ignored <= high):
@@ -173,7 +178,8 @@ class CrossEntropy(ClassLoss):
         self.alpha, self._soft = smoothing, None
 
     def bind(self, y, shape, sample_weight=None):
-        if np.asarray(y).dtype.kind == "f":
+        y = np.asarray(y)
+        if y.dtype.kind == "f":
             return self._probabilities().bind(y, shape, sample_weight)
         return super().bind(y, shape, sample_weight)
 
@@ -246,8 +252,8 @@ class Pointwise(LossOp):
                 raise DtypeError(f"{name} expected weights that are numbers, got {w.dtype}")
         self.numbers = 1 + sum(w is not None for w in self._scales)
 
-    def key(self):
-        return (*super().key(), *(w is not None for w in self._scales))
+    def _settings(self):
+        return (*super()._settings(), *(w is not None for w in self._scales))
 
     def out_shape(self, shape):
         """Per-sample shape of the losses with reduction "none"."""
