@@ -17,6 +17,7 @@ include "conv_dw.pxi"
 include "pool.pxi"
 include "elementwise.pxi"
 include "softmax.pxi"
+include "loss.pxi"
 include "gather.pxi"
 include "optimizer.pxi"
 include "peak.pxi"
@@ -55,7 +56,8 @@ cdef union Args:
     ConvPool conv_pool
     Loops loops
     Softmax softmax
-    Loss loss
+    ClassLoss class_loss
+    PointLoss point_loss
     Gather gather
     BatchNorm batch_norm
     Dropout dropout
@@ -77,7 +79,12 @@ cdef dict INSTRUCTIONS = {
     "add": ("loops", <size_t> add), "multiply": ("loops", <size_t> multiply), "affine": ("loops", <size_t> affine),
     "fill": ("loops", <size_t> fill), "relu": ("loops", <size_t> relu), "relu_backward": ("loops", <size_t> relu_backward),
     "softmax": ("softmax", <size_t> softmax), "softmax_backward": ("softmax", <size_t> softmax_backward),
-    "cross_entropy": ("loss", <size_t> cross_entropy), "mse": ("loss", <size_t> mse),
+    "cross_entropy": ("class_loss", <size_t> cross_entropy), "nll": ("class_loss", <size_t> nll),
+    "cross_entropy_soft": ("class_loss", <size_t> cross_entropy_soft), "multi_margin": ("class_loss", <size_t> multi_margin),
+    "mse": ("point_loss", <size_t> mse), "l1": ("point_loss", <size_t> l1), "huber": ("point_loss", <size_t> huber),
+    "smooth_l1": ("point_loss", <size_t> smooth_l1), "bce": ("point_loss", <size_t> bce),
+    "bce_logits": ("point_loss", <size_t> bce_logits), "kl_div": ("point_loss", <size_t> kl_div),
+    "kl_div_log": ("point_loss", <size_t> kl_div_log), "hinge": ("point_loss", <size_t> hinge),
     "gather": ("gather", <size_t> gather), "scatter": ("gather", <size_t> scatter),
     "dropout_mask": ("dropout", <size_t> dropout_mask), "batch_norm_partial": ("batch_norm", <size_t> batch_norm_partial),
     "batch_norm_join": ("batch_norm", <size_t> batch_norm_join), "batch_norm_apply": ("batch_norm", <size_t> batch_norm_apply),
@@ -117,12 +124,14 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
         to.args.loops = fields
     elif kind == "softmax":
         to.args.softmax = fields
-    elif kind == "loss":
-        to.args.loss = fields
     elif kind == "batch_norm":
         to.args.batch_norm = fields
     elif kind == "dropout":
         to.args.dropout = fields
+    elif kind == "class_loss":
+        to.args.class_loss = fields
+    elif kind == "point_loss":
+        to.args.point_loss = fields
     else:
         to.args.gather = fields
     return 0

@@ -4,7 +4,7 @@ from libc.math cimport sqrt
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset, memcpy
 from libc.stdlib cimport free
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, NAN
 
 cdef extern from "lanes.h" nogil:
     ctypedef float real_t
@@ -30,6 +30,8 @@ cdef extern from "lanes.h" nogil:
     void lane_transpose(lane_t*)
     lane_t lane_exp(lane_t)
     lane_t lane_log(lane_t)
+    lane_t lane_abs(lane_t)
+    lane_t lane_clip(lane_t, real_t, real_t)
     lane_t lane_expm1(lane_t)
     lane_t lane_tanh(lane_t)
     lane_t lane_sigmoid(lane_t)

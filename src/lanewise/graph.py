@@ -283,7 +283,7 @@ class Loss:
     """A loss that nothing has computed yet: weighted terms on traced values. `a + 2 * b` joins losses."""
 
     def __init__(self, terms):
-        self.terms = terms                      # [(weight, loss op, Value, target Feed)]
+        self.terms = terms                      # [(weight, loss op, Value, arrays of its targets)]
         self._plan = self._losses = self._hits = self._run = None
 
     def __mul__(self, factor):
@@ -340,9 +340,47 @@ class Loss:
 
     @property
     def correct(self):
-        """How many samples of the batch the first term classified correctly."""
+        """How many labels of the batch the first term over classes has right: the greatest score is theirs. Of probabilities
+        the label is the greatest; a label that ignore_index names is never right."""
         self.item()
+        if self._hits is None:
+            raise ValueError("correct: expected a loss over classes, got one of numbers")
         return int(self._hits.sum())
+
+    @property
+    def counted(self):
+        """How many labels `correct` is out of: those of the batch, pixel by pixel, but not the ignored ones."""
+        return next((op.counted(arrays) for _, op, _, arrays in self.terms if op.counts), 0)
 
     def __repr__(self):
         return f"Loss({self.item():.6g})"
+
+
+class LossArray:
+    """What a loss with reduction "none" gives: the numbers before any sum, in an array when asked for (`numpy()`)."""
+    __array_priority__ = 1000
+
+    def __init__(self, op, value, arrays):
+        self._op, self._value, self._arrays, self._result = op, value, arrays, None
+        self.shape = (value.n, *op.out_shape(value.node.shape))
+
+    def numpy(self):
+        """(N, ...) array, one number for each target."""
+        if self._result is None:
+            from .plan import plan_for
+            plan, feeds = plan_for([self._value.node], [(1.0, self._op)], False, self._value.feeds)
+            (self._value._result,), (self._result,), _ = plan.run(feeds, self._value.n, [self._arrays])
+        return self._result
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.numpy(), dtype)
+
+    def backward(self):
+        """ValueError: there is no one number to differentiate."""
+        raise ValueError(f"{self._op.name}: backward() and item() need one number, expected reduction 'mean' or 'sum' (and "
+                         f"sample_weight for samples that count differently), got 'none'")
+
+    item = __float__ = backward
+
+    def __repr__(self):
+        return f"LossArray(shape={self.shape})"

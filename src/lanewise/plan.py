@@ -2,12 +2,13 @@
 import math
 import threading
 from collections import OrderedDict
+from itertools import chain
 
 import numpy as np
 
 from . import _isa, threads
 from ._isa import engine
-from .errors import DtypeError, NonFiniteError, ShapeError
+from .errors import NonFiniteError, ShapeError
 from .fuse import fuse
 from .graph import Input, run_dtype, topological
 from .nodes.base import Buffer, Layout, Ref
@@ -79,21 +80,13 @@ class Builder:
                 node.op.forward(self, node)
         for node in nodes:
             self.scatter("forward", self.value(node), node.shape, self.outputs)
-        targets = len(self.rows)
+        targets = [[self.bind(row) for row in op.rows(node.shape)] for (_, op), node in zip(losses, nodes)]
+        self.losses = [op.out_shape(node.shape) if op.reduction == "none" else () for (_, op), node in zip(losses, nodes)]
+        outs = [self.bind(math.prod(shape), True) for shape in self.losses]
+        first = next((k for k, (_, op) in enumerate(losses) if op.counts), None)
+        hits = -1 if first is None else self.bind(1, True)
         for k, (weight, op) in enumerate(losses):
-            self.rows.append((1 if op.counts else int(np.prod(nodes[k].shape)), False))
-        for k, (weight, op) in enumerate(losses):
-            self.rows.append((1, True))
-        hits = next((k for k, (_, op) in enumerate(losses) if op.counts), None)
-        if hits is not None:
-            self.rows.append((1, True))
-        for k, (weight, op) in enumerate(losses):
-            x = self.value(nodes[k])
-            dx, add = self.into(nodes[k]) if self.wants(nodes[k]) else (None, 0)
-            self.emit("forward", op.instruction, x=x.start, dx=dx.start if dx else -1,
-                      size=x.channels * x.rows * x.cols, target=targets + k, out=targets + len(losses) + k,
-                      hits=targets + 2 * len(losses) if k == hits else -1, add=add, mean=int(op.reduction == "mean"),
-                      weight=float(weight))
+            op.emit(self, nodes[k], targets[k], outs[k], hits if k == first else -1, weight)
         for node in reversed(order):
             if node in self.written and not isinstance(node.op, Input):
                 node.op.backward(self, node, self.grads[node])
@@ -233,6 +226,11 @@ class Builder:
 
     # -- inputs and outputs -----------------------------------------------------------------------------------------
 
+    def bind(self, row, writable=False):
+        """The index of a new bound array, of `row` numbers a sample."""
+        self.rows.append((row, writable))
+        return len(self.rows) - 1
+
     def gather(self, node):
         """Bind an input and bring it into lanes."""
         x, scale = self.value(node), 0
@@ -240,15 +238,24 @@ class Builder:
             array = np.array(node.op.scale, np.float32 if self.real_bytes == 4 else np.float64)
             self.keep.append(array)
             scale = array.ctypes.data
-        image = len(node.shape) == 3
-        self.emit("forward", "gather", **self._moved(x, image), bound=len(self.rows), scale=scale)
-        self.rows.append((x.rows * x.cols * x.channels, False))
+        self.emit("forward", "gather", **self._moved(x, len(node.shape) == 3), scale=scale,
+                  bound=self.bind(x.rows * x.cols * x.channels))
+
+    def bring(self, bound, shape):
+        """A bound array (N, ...) in lanes: where it lies."""
+        x = Layout(shape)
+        self.emit("forward", "gather", **self._moved(x, len(shape) == 3), bound=bound, scale=0)
+        return x
+
+    def send(self, block, layout, shape, bound):
+        """Write a value's numbers to a bound array (N, ...)."""
+        self.emit(block, "scatter", **self._moved(layout, len(shape) == 3), bound=bound, scale=0)
 
     def scatter(self, block, layout, shape, into):
         """Bind an array (N, ...) that a value's numbers are written to."""
-        into.append((len(self.rows), shape))
-        self.emit(block, "scatter", **self._moved(layout, len(shape) == 3), bound=len(self.rows), scale=0)
-        self.rows.append((layout.rows * layout.cols * layout.channels, True))
+        bound = self.bind(layout.rows * layout.cols * layout.channels, True)
+        into.append((bound, shape))
+        self.send(block, layout, shape, bound)
 
     @staticmethod
     def _moved(x, image):
@@ -300,9 +307,10 @@ class Plan:
         self.arena_bytes = arena * b.lane_bytes
         self.params = b.updated
         self.work, self.lanes = b.work, b.lanes
-        self._outputs, self._input_grads = b.outputs, b.input_grads
+        self._outputs, self._input_grads, self._loss_shapes = b.outputs, b.input_grads, b.losses
         self._has_hits = any(op.counts for _, op in losses)
         self.alone, self.buffers, self.random = b.alone, b.buffers, b.random > 0
+        self._numbers = [k for k, (_, op) in enumerate(losses) if op.numbers]      # whose targets have a number type to check
         self.program = b.engine.Program(
             b.lists, b.segments(), arena, b.packed, b.slot_bytes, b.stash_row, b.stat_row, b.rows,
             [(p.storage_grad().ctypes.data, p.data.size) for p in self.params], b.keep)
@@ -311,19 +319,19 @@ class Plan:
 
     def run(self, feeds, n, targets=(), reduce=False):
         """Forward, and backward up to the gradient slots where the plan has one, or (reduce) into the gradients themselves,
-        which must be empty: (outputs, losses, hits)."""
+        which must be empty: (outputs, losses, hits). `targets`: the arrays that each loss binds."""
         empty, dtype = np.empty, self.dtype
         self._feeds = feeds
         if self.alone and n == 1:
             raise ShapeError(f"{self.alone}: expected more than one number a channel in training, got a single sample")
-        for target in targets:
-            if target.dtype.kind == "f" and target.dtype != dtype:
-                raise DtypeError(f"MSELoss expected targets of {dtype}, got {target.dtype}")
+        for k in self._numbers:
+            self.losses[k][1].check(targets[k], dtype)
         outputs = [empty((n, *shape), dtype) for _, shape in self._outputs]
-        losses = [empty(n, dtype) for _ in self.losses]
+        losses = [empty((n, *shape) if shape else n, dtype) for shape in self._loss_shapes]
         hits = empty(n, dtype) if self._has_hits else None
         self._dx = [empty((n, *shape), dtype) for _, shape in self._input_grads]
-        arrays = (*[f.bound() for f in feeds], *outputs, *targets, *losses, *((hits,) if self._has_hits else ()), *self._dx)
+        arrays = (*[f.bound() for f in feeds], *outputs, *chain(*targets), *losses, *((hits,) if self._has_hits else ()),
+                  *self._dx)
         phases = (FORWARD | BACKWARD | REDUCE if reduce else FORWARD | BACKWARD) if self.backward else FORWARD
         with self._lock:
             self._before = [b.data.copy() for b in self.buffers]

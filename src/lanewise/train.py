@@ -59,7 +59,7 @@ class Trainer:
         self.model.train()
         with _Interrupt() as interrupt:
             for epoch in range(epochs):
-                total = correct = seen = 0
+                total = correct = counted = seen = 0
                 start = time.perf_counter()
                 for step, (x, y) in enumerate(data.batches(batch_size, shuffle=shuffle, rng=rng)):
                     self.optimizer.zero_grad()
@@ -74,12 +74,12 @@ class Trainer:
                     seen += len(y)
                     total += loss.item() * len(y)
                     if loss._hits is not None:
-                        correct += loss.correct
+                        correct, counted = correct + loss.correct, counted + loss.counted
                     if on_step is not None:
-                        on_step(epoch, step, steps, total / seen, correct / seen, len(y))
+                        on_step(epoch, step, steps, total / seen, correct / max(counted, 1), len(y))
                     if interrupt.asked:
                         raise KeyboardInterrupt
-                self._note(total / seen, correct / seen if loss._hits is not None else None,
+                self._note(total / seen, correct / max(counted, 1) if loss._hits is not None else None,
                            time.perf_counter() - start, validation_data)
         return self.history
 
@@ -98,17 +98,22 @@ class Trainer:
             raise ValueError("Trainer: expected a loss, got none")
 
     def evaluate(self, data):
-        """{"loss": mean, "accuracy": share classified correctly (with class labels)} on (x, y) or a Dataset; no training."""
+        """{"loss": mean, "accuracy": share of labels that are right (of a loss over classes)} on (x, y) or a Dataset; no
+        training. The loss is that of batches of at most 4,096 samples, averaged by their sizes: where a mean has weights
+        (classes' weights, ignore_index) and the data are more, it is not quite that of all samples at once. With reduction
+        "sum" it is the sum."""
         self._check_loss()
-        data, total, correct = _pairs(data), 0, 0
+        mean = getattr(self.loss_fn, "reduction", "mean") != "sum"
+        data, total, correct, counted = _pairs(data), 0, 0, 0
         with _evaluating(self.model):
             for x, y in data.batches(CHUNK, shuffle=False):
                 loss = self.loss_fn(self.model(x), y)
-                total += loss.item() * (len(y) if self.loss_fn.reduction == "mean" else 1)
-                correct += loss.correct if loss._hits is not None else 0
-        result = {"loss": total / len(data) if self.loss_fn.reduction == "mean" else total}
+                total += loss.item() * (len(y) if mean else 1)
+                if loss._hits is not None:
+                    correct, counted = correct + loss.correct, counted + loss.counted
+        result = {"loss": total / len(data) if mean else total}
         if loss._hits is not None:
-            result["accuracy"] = correct / len(data)
+            result["accuracy"] = correct / max(counted, 1)
         return result
 
     def predict(self, x):
