@@ -40,13 +40,16 @@ def _geometry(name, x, weight, stride, padding, dilation, groups):
     return Geometry(name, x.shape[2:], kernel, stride, _padding(name, padding, kernel, stride, dilation), dilation), groups
 
 
-def _chosen(name, algorithm, x, weight, y_shape):
-    """From 2 LANES samples of more than 4 channels, with kernels above 1x1, "lanes"; else "gemm". Lanes against gemm, one
-    thread, ms: 32->64 3x3 16x16, 8 samples 1.5, 0.8, 128 samples 14.5, 13.1; 6->16 5x5, 128: 0.50, 0.70; 3->32 3x3, 64: 3.0, 2.0;
-    64->128 1x1, 64: 4.8, 3.9. (Direct kernels: a faster algorithm for 3x3 only moves the middle.)"""
+def _chosen(name, algorithm, x, weight, y_shape, backward=False):
+    """From 2 LANES samples of more than 4 channels (backward: of any) with kernels above 1x1 "lanes", else "gemm".
+
+    Lanes against gemm, one thread, ms: 32->64 3x3 16x16, 8 samples 1.5, 0.8, 128 samples 14.5, 13.1; 6->16 5x5, 128: 0.50,
+    0.70; 3->32 3x3, 64: 3.0, 2.0; 64->128 1x1, 64: 4.8, 3.9; backward 1->6 5x5, 128: 1.5, 2.8. (Direct kernels: a faster one
+    for 3x3 moves only the middle.)"""
     if algorithm is None:
         fits = max(math.prod(x.shape[1:]), math.prod(y_shape[1:])) <= SHARD
-        many = x.shape[0] >= 2 * kernels(x).lanes and weight.shape[1] > 4 and weight.shape[2] * weight.shape[3] > 1
+        wide = backward or weight.shape[1] > 4
+        many = x.shape[0] >= 2 * kernels(x).lanes and wide and weight.shape[2] * weight.shape[3] > 1
         algorithm = "lanes" if many and fits else "gemm"
     if algorithm not in ("gemm", "lanes"):
         raise ShapeError(f"{name}: expected algorithm 'gemm', 'lanes' or None, got {algorithm!r}")
@@ -132,7 +135,7 @@ def conv2d_backward(dy, x, weight, stride=1, padding=0, dilation=1, groups=1, *,
     g, groups = _geometry(name, x, weight, stride, padding, dilation, groups)
     shape(name, "dy", dy, (x.shape[0], weight.shape[0], *g.outs))
     dy, x, weight = packed(dy, x, weight)
-    if _chosen(name, algorithm, x, weight, dy.shape) == "lanes":
+    if _chosen(name, algorithm, x, weight, dy.shape, True) == "lanes":
         from . import conv_lanes
         dx, dw, db = conv_lanes.backward(dy, x, weight, g, groups)
     else:
