@@ -35,7 +35,6 @@ cdef extern from "lanes.h" nogil:
     lane_t lane_expm1(lane_t)
     lane_t lane_tanh(lane_t)
     lane_t lane_sigmoid(lane_t)
-    lane_t lane_erf(lane_t)
     lane_t lane_gauss(lane_t, real_t)
     lane_t lane_normal_cdf(lane_t)
     lane_t lane_load_some(const real_t*, ptrdiff_t, lane_t)

@@ -2,6 +2,7 @@
 import multiprocessing
 import sys
 
+import mpmath
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -248,7 +249,6 @@ def test_ties_go_to_the_first(isa, dtype):
 @pytest.mark.parametrize("name, limit", [("tanh", 4), ("sigmoid", 4), ("elu", 4), ("gelu", 8)])
 def test_relative_accuracy(name, limit, isa, dtype):
     """A few units in the last place over the whole range, around zero and in the tails too."""
-    mpmath = pytest.importorskip("mpmath")
     mpmath.mp.prec = 120
     size = np.concatenate([10.0 ** np.linspace(-8, -1, 150), np.linspace(0.1, 9, 400)])
     x = np.concatenate([size, -size]).astype(dtype)
@@ -284,14 +284,27 @@ def test_pools_and_convolutions_take_an_image_without_its_batch(dtype, rng):
 
 def test_the_chosen_algorithm_is_one_of_the_two(dtype, rng):
     """By itself conv2d takes lanes from 2 LANES samples; its numbers are then bitwise those of that algorithm."""
-    w = rng.standard_normal((6, 3, 3, 3)).astype(dtype)
+    w = rng.standard_normal((6, 5, 3, 3)).astype(dtype)
     lanes = _check.kernels(w).lanes
     for n, chosen in ((2 * lanes - 1, "gemm"), (2 * lanes, "lanes")):
-        x = rng.standard_normal((n, 3, 8, 8)).astype(dtype)
+        x = rng.standard_normal((n, 5, 8, 8)).astype(dtype)
         assert_array_equal(ops.conv2d(x, w), ops.conv2d(x, w, algorithm=chosen))
         dy = rng.standard_normal((n, 6, 6, 6)).astype(dtype)
         for a, b in zip(ops.conv2d_backward(dy, x, w), ops.conv2d_backward(dy, x, w, algorithm=chosen)):
             assert_array_equal(a, b)
+
+
+def test_columns_too_many_for_scratch(dtype, rng, monkeypatch):
+    """Images whose columns no thread can keep, and single ones, go a chunk at a time: the same numbers."""
+    from lanewise.ops import conv
+    x, w, b = (rng.integers(-4, 5, s).astype(dtype) for s in ((5, 4, 9, 8), (6, 2, 3, 3), (6,)))
+    expected = ops.conv2d(x, w, b, padding=1, groups=2)
+    monkeypatch.setattr(conv, "SCRATCH", 0)
+    monkeypatch.setattr(conv, "COLUMNS", 2 * 36 * 72)
+    assert_array_equal(ops.conv2d(x, w, b, padding=1, groups=2), expected)
+    for a, c in zip(ops.conv2d_backward(expected, x, w, padding=1, groups=2),
+                    ops.conv2d_backward(expected, x, w, padding=1, groups=2, algorithm="lanes")):
+        assert_array_equal(a, c)
 
 
 def test_kept_plans_are_few_and_right_after_another_weight(rng):
@@ -308,9 +321,9 @@ def test_threads_of_the_caller_may_share_a_plan(rng):
     from concurrent.futures import ThreadPoolExecutor
     x = rng.standard_normal((33, 2, 9, 9)).astype(np.float32)
     weights = [rng.standard_normal((4, 2, 3, 3)).astype(np.float32) for _ in range(16)]
-    expected = [ops.conv2d(x, w) for w in weights]
+    expected = [ops.conv2d(x, w, algorithm="lanes") for w in weights]
     with ThreadPoolExecutor(4) as pool:
-        for a, b in zip(pool.map(lambda w: ops.conv2d(x, w), weights), expected):
+        for a, b in zip(pool.map(lambda w: ops.conv2d(x, w, algorithm="lanes"), weights), expected):
             assert_array_equal(a, b)
 
 
@@ -323,7 +336,7 @@ def test_denormals_and_the_processs_mode_stay(dtype):
 
 
 def in_child(queue, x, w):
-    queue.put([ops.conv2d(x, w), ops.softmax(x), ops.matmul(x, x), ops.max_pool2d(x, 2), lw.get_num_threads()])
+    queue.put([ops.conv2d(x, w), ops.conv2d(x[:7], w), ops.softmax(x), ops.matmul(x, x), ops.max_pool2d(x, 2), lw.get_num_threads()])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
@@ -331,7 +344,7 @@ def in_child(queue, x, w):
 def test_a_forked_child_computes_the_same(rng):
     x, w = rng.standard_normal((40, 8, 32, 32)).astype(np.float32), rng.standard_normal((4, 8, 3, 3)).astype(np.float32)
     lw.set_num_threads(2)
-    expected = [ops.conv2d(x, w), ops.softmax(x), ops.matmul(x, x), ops.max_pool2d(x, 2), 1]
+    expected = [ops.conv2d(x, w), ops.conv2d(x[:7], w), ops.softmax(x), ops.matmul(x, x), ops.max_pool2d(x, 2), 1]
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     child = context.Process(target=in_child, args=(queue, x, w))
