@@ -117,7 +117,7 @@ def test_matches_torch(name, isa, dtype, rng):
 
 
 @pytest.mark.parametrize("name", sorted(n for n, e in OPS.items() if e.exact))
-def test_exact_on_integers(name, isa, dtype, rng):
+def test_exact_on_integers(name, isa, dtype, rng, direct):
     """Sums and products of small integers have no rounding: equal to the last bit, gradients of the two builds too."""
     entry = OPS[name]
     for n in (1, 17):

@@ -163,8 +163,9 @@ def test_ctrl_c_on_a_terminal():
 def test_sigint_to_a_process():
     child = subprocess.Popen([*COMMAND, "train", "--epochs", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
-    while "epoch" not in child.stdout.readline():
-        pass
+    for line in child.stdout:
+        if "epoch" in line:
+            break
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
     assert (child.returncode, err) == (130, "")

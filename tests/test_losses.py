@@ -262,7 +262,7 @@ class Segmenter(nn.Module):
 
 
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 40])
-def test_sums_of_losses_in_a_network(isa, n, rng):
+def test_sums_of_losses_in_a_network(isa, n, rng, direct):
     """Four losses with targets of four kinds on two outputs: value and gradients against PyTorch, hits of the first."""
     torch = pytest.importorskip("torch")
 

@@ -243,8 +243,9 @@ BAD_INPUT = {
     "empty": (X[:0], Y[:0], lw.ShapeError, "expected at least one sample, got an empty batch of shape (0, 2, 6, 6)"),
     "label above": (X, Y + 1, lw.LabelError, "CrossEntropyLoss expected labels from 0 to 3, got 4"),
     "label below": (X, Y - 1, lw.LabelError, "CrossEntropyLoss expected labels from 0 to 3, got -1"),
-    "float labels": (X, Y.astype(np.float32), lw.LabelError, "expected integer class labels, got float32"),
-    "one-hot labels": (X, np.eye(4)[Y], lw.LabelError, "expected integer class labels, got float64"),
+    "float labels": (X, Y.astype(np.float32), lw.ShapeError,
+                     "expected integer class labels, or probabilities of shape (8, 4), got float32 of shape (8,)"),
+    "one-hot labels": (X, np.eye(4)[Y], lw.DtypeError, "CrossEntropyLoss expected targets of float32, got float64"),
     "rank of labels": (X, Y[:, None], (lw.ShapeError, lw.LabelError), "(8, 1)"),
     "number of labels": (X, Y[:5], (lw.ShapeError, lw.LabelError), "5"),
 }

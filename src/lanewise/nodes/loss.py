@@ -202,7 +202,8 @@ class CrossEntropySoft(ClassLoss):
         t = np.asarray(t)
         self._check_classes(shape)
         if t.shape != shape:
-            raise ShapeError(f"{self.name} expected probabilities of shape {shape}, got {t.shape}")
+            raise ShapeError(f"{self.name} expected integer class labels, or probabilities of shape {shape}, got {t.dtype} "
+                             f"of shape {t.shape}")
         t = in_range(self.name, t, 0, 1)
         if self.smoothing:
             t = t * t.dtype.type(1 - self.smoothing) + t.dtype.type(self.smoothing / shape[1])
