@@ -16,7 +16,11 @@ include "dense.pxi"
 include "conv_dw.pxi"
 include "pool.pxi"
 include "elementwise.pxi"
+include "matmul.pxi"
+include "constant.pxi"
+include "own.pxi"
 include "softmax.pxi"
+include "total.pxi"
 include "gather.pxi"
 include "optimizer.pxi"
 include "peak.pxi"
@@ -52,6 +56,9 @@ cdef union Args:
     Pool pool
     ConvPool conv_pool
     Loops loops
+    Matmul matmul
+    Constant constant
+    Own own
     Softmax softmax
     Loss loss
     Gather gather
@@ -70,11 +77,12 @@ cdef dict INSTRUCTIONS = {
     "stash": ("stash", <size_t> stash), "dense_grad": ("dense_grad", <size_t> dense_grad),
     "max_pool": ("pool", <size_t> max_pool), "max_pool_backward": ("pool", <size_t> max_pool_backward),
     "avg_pool": ("pool", <size_t> avg_pool), "avg_pool_backward": ("pool", <size_t> avg_pool_backward),
-    "add": ("loops", <size_t> add), "multiply": ("loops", <size_t> multiply), "affine": ("loops", <size_t> affine),
-    "fill": ("loops", <size_t> fill), "relu": ("loops", <size_t> relu), "relu_backward": ("loops", <size_t> relu_backward),
+    "matmul": ("matmul", <size_t> matmul), "own": ("own", <size_t> own),
+    "constant": ("constant", <size_t> constant), "constant_grad": ("constant", <size_t> constant_grad),
     "softmax": ("softmax", <size_t> softmax), "softmax_backward": ("softmax", <size_t> softmax_backward),
-    "cross_entropy": ("loss", <size_t> cross_entropy), "mse": ("loss", <size_t> mse),
-    "gather": ("gather", <size_t> gather), "scatter": ("gather", <size_t> scatter),
+    "log_softmax": ("softmax", <size_t> log_softmax), "log_softmax_backward": ("softmax", <size_t> log_softmax_backward),
+    "cross_entropy": ("loss", <size_t> cross_entropy), "mse": ("loss", <size_t> mse), "total": ("loss", <size_t> total_loss),
+    "gather": ("gather", <size_t> gather), "scatter": ("gather", <size_t> scatter), **ELEMENTWISE,
 }
 
 
@@ -104,6 +112,12 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
         to.args.pool = fields
     elif kind == "loops":
         to.args.loops = fields
+    elif kind == "matmul":
+        to.args.matmul = fields
+    elif kind == "constant":
+        to.args.constant = fields
+    elif kind == "own":
+        to.args.own = fields
     elif kind == "softmax":
         to.args.softmax = fields
     elif kind == "loss":

@@ -3,7 +3,7 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memset, memcpy
 from libc.stdlib cimport free
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, NAN
 
 cdef extern from "lanes.h" nogil:
     ctypedef float real_t
@@ -19,14 +19,18 @@ cdef extern from "lanes.h" nogil:
     mask_t lane_gt(lane_t, lane_t)
     mask_t lane_lt(lane_t, lane_t)
     mask_t lane_le(lane_t, lane_t)
+    mask_t lane_eq(lane_t, lane_t)
     mask_t lane_nan(lane_t)
     mask_t mask_eq(mask_t, mask_t)
     mask_t mask_or(mask_t, mask_t)
+    mask_t mask_and(mask_t, mask_t)
     lane_t lane_keep(mask_t, lane_t)
     lane_t lane_select(mask_t, lane_t, lane_t)
     mask_t mask_select(mask_t, mask_t, mask_t)
     lane_t lane_relu(lane_t)
     void lane_transpose(lane_t*)
+    lane_t lane_abs(lane_t)
+    lane_t lane_sqrt(lane_t)
     lane_t lane_exp(lane_t)
     lane_t lane_log(lane_t)
     lane_t lane_expm1(lane_t)

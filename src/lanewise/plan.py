@@ -76,9 +76,12 @@ class Builder:
                 node.op.forward(self, node)
         for node in nodes:
             self.scatter("forward", self.value(node), node.shape, self.outputs)
-        targets = len(self.rows)
+        targets = {}
         for k, (weight, op) in enumerate(losses):
-            self.rows.append((1 if op.counts else int(np.prod(nodes[k].shape)), False))
+            if op.target is not None:
+                targets[k] = len(self.rows)
+                self.rows.append((1 if op.counts else int(np.prod(nodes[k].shape)), False))
+        outs = len(self.rows)
         for k, (weight, op) in enumerate(losses):
             self.rows.append((1, True))
         hits = next((k for k, (_, op) in enumerate(losses) if op.counts), None)
@@ -88,8 +91,8 @@ class Builder:
             x = self.value(nodes[k])
             dx, add = self.into(nodes[k]) if self.wants(nodes[k]) else (None, 0)
             self.emit("forward", op.instruction, x=x.start, dx=dx.start if dx else -1,
-                      size=x.channels * x.rows * x.cols, target=targets + k, out=targets + len(losses) + k,
-                      hits=targets + 2 * len(losses) if k == hits else -1, add=add, mean=int(op.reduction == "mean"),
+                      size=x.channels * x.rows * x.cols, target=targets.get(k, -1), out=outs + k,
+                      hits=outs + len(losses) if k == hits else -1, add=add, mean=int(op.reduction == "mean"),
                       weight=float(weight))
         for node in reversed(order):
             if node in self.written and not isinstance(node.op, Input):
