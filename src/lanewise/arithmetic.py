@@ -29,7 +29,7 @@ def _pair(what, a, b):
     for x, other in (a, b), (b, a):
         # a Parameter (1, C, 1, 1) written for values (N, C, H, W)
         rank = other.ndim if isinstance(other, graph.Value) and other.n is not None else None
-        values.append(graph.constant(x, drop=len(x.shape) == rank and x.shape[0] == 1) if isinstance(x, Parameter)
+        values.append(graph.constant(x, x.shape[1:]) if isinstance(x, Parameter) and len(x.shape) == rank and x.shape[0] == 1
                       else graph.as_value(x))
     a, b = values
     if a.n is not None and b.n is not None and a.ndim != b.ndim:

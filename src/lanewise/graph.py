@@ -213,10 +213,10 @@ def apply(op, *values):
     return Value(Node(op, tuple(nodes)), feeds, n, any(v.train for v in values))
 
 
-def constant(p, drop=False):
-    """The Value of a parameter; with `drop` without its first dimension, of 1."""
+def constant(p, shape=None):
+    """The Value of a parameter, in another shape of as many numbers if one is given."""
     from .nodes.constant import Constant
-    return Value(Node(Constant(p, p.shape[1:] if drop else p.shape), ()), {}, None)
+    return Value(Node(Constant(p, p.shape if shape is None else shape), ()), {}, None)
 
 
 def as_value(x):

@@ -6,7 +6,7 @@ from .walk import strides
 
 
 class Constant(Op):
-    """y = p for every sample; dp = the sum of dy over the batch. `shape`: that of the value, p's without dimensions of 1."""
+    """y = p for every sample; dp = the sum of dy over the batch. `shape`: that of the value, of as many numbers."""
 
     def __init__(self, p, shape):
         self.params, self._shape = (p,), shape
