@@ -2,12 +2,12 @@
 
 cdef inline lane_t gelu_tanh_u(lane_t x) noexcept nogil:
     # Twice the argument of the tanh: 0.5 (1 + tanh(u)) = sigmoid(2u).
-    return x * (x * x * <real_t> 0.07135481282752572 + <real_t> 1.5957691216057308)
+    return x * (x * x * <real_t> 0.07135481627260024877 + <real_t> 1.5957691216057308)
 
 
 cdef inline lane_t gelu_tanh_slope(lane_t x) noexcept nogil:
     cdef lane_t s = lane_sigmoid(gelu_tanh_u(x))
-    return s + x * s * (lane_set(1) - s) * (x * x * <real_t> 0.21406443848257716 + <real_t> 1.5957691216057308)
+    return s + x * s * (lane_set(1) - s) * (x * x * <real_t> 0.21406444881780074632 + <real_t> 1.5957691216057308)
 
 
 cdef inline lane_t gelu_slope(lane_t x) noexcept nogil:
