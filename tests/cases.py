@@ -3,26 +3,13 @@
 A case's reference takes the inputs, then the parameters in the module's order, all float64. test_ops.py runs every case on
 every build; test_torch.py runs those that have a PyTorch module of the same name. `reduction`: how many products are summed
 for one number of the result, from which the tolerance follows."""
-from dataclasses import dataclass, field
-from typing import Callable
-
+import arithmetic_cases
 import numpy as np
 import reference as ref
+from case import Case, plain
 
 import lanewise as lw
 from lanewise import nn
-
-
-@dataclass
-class Case:
-    """One operation at one shape."""
-    name: str
-    make: Callable
-    shapes: list
-    reference: Callable
-    reduction: int = 1
-    torch: tuple = None                 # (name in torch.nn, arguments, keywords)
-    integers: bool = field(default=False)   # sums and products only: exact on integers
 
 
 def conv(shape, outs, kernel, **kw):
@@ -47,14 +34,6 @@ def pool(kind, shape, kernel, **kw):
     function = ref.max_pool2d if kind == "MaxPool2d" else ref.avg_pool2d
     return Case(f"{kind} {shape}, {kernel}, {kw}", lambda: getattr(nn, kind)(kernel, **kw), [shape],
                 lambda x: function(x, two, **pairs), two[0] * two[1], (kind, (kernel,), kw), kind == "MaxPool2d")
-
-
-def plain(name, shapes, forward, reference, integers=False):
-    """A case from functions: forward(values...) on traced values."""
-    class Plain(nn.Module):
-        def forward(self, *x):
-            return forward(*x)
-    return Case(name, Plain, shapes, reference, 4, None, integers)
 
 
 CASES = [
@@ -104,3 +83,4 @@ CASES = [
     plain("concat sequences", [(2, 3), (2, 5)], lambda a, b: lw.concat([a, b], 2),
           lambda a, b: np.concatenate([a, b], 2), True),
 ]
+CASES += arithmetic_cases.CASES

@@ -6,12 +6,15 @@ import numpy as np
 
 from .graph import Value, as_value, topological
 from .nn import module as modules
+from .nodes.constant import Constant
 from .nodes.conv import Conv2d
 from .nodes.dense import Linear
+from .nodes.matmul import MatMul
 from .nodes.pool import Pool2d
 
 # Multiply-adds a sample of an operation with the output shape `y`; operations that are not here count none.
-MULTIPLY_ADDS = {Conv2d: lambda op, y: op.weight.data.size * y[1] * y[2], Linear: lambda op, y: op.weight.data.size}
+MULTIPLY_ADDS = {Conv2d: lambda op, y: op.weight.data.size * y[1] * y[2], Constant: lambda op, y: 0,
+                 Linear: lambda op, y: op.weight.data.size * math.prod(y[:-1])}
 # ((KH, KW), (SH, SW)) of an operation that looks at windows, with K counting dilation.
 WINDOWS = {Conv2d: lambda op: (tuple(d * (k - 1) + 1 for d, k in zip(op.dilation, op.weight.shape[2:])), op.stride),
            Pool2d: lambda op: (op.kernel, op.stride)}
@@ -180,6 +183,8 @@ def _lookup(table, op):
 
 
 def _multiply_adds(node):
+    if isinstance(node.op, MatMul):
+        return math.prod(node.shape) * node.inputs[0].shape[-1]
     count = _lookup(MULTIPLY_ADDS, node.op)
     if count is None and any(p.data.ndim > 1 for p in node.op.params):
         raise TypeError(f"summary: expected the multiply-adds of {type(node.op).__name__}, which has weights, in MULTIPLY_ADDS,"
@@ -191,12 +196,13 @@ def _fields(order):
     """The receptive field of every node, as in Row."""
     walks = {}                                          # node: ((rf, jump) of rows, of columns), "all" or None
     for node in order:
-        window, before = _lookup(WINDOWS, node.op), [walks[i] for i in node.inputs]
+        inputs = [i for i in node.inputs if not isinstance(i.op, Constant)]
+        window, before = _lookup(WINDOWS, node.op), [walks[i] for i in inputs]
         if len(node.shape) != 3 or "all" in before:
             walks[node] = "all"
         elif not node.inputs:
             walks[node] = ((1, 1), (1, 1))
-        elif None in before or not window and any(i.shape[1:] != node.shape[1:] for i in node.inputs):
+        elif None in before or not window and any(i.shape[1:] != node.shape[1:] for i in inputs):
             walks[node] = None
         else:
             walk = tuple(max(axis) for axis in zip(*before))
