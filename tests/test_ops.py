@@ -187,7 +187,8 @@ def test_every_op_is_in_the_table():
     for case in CASES:
         out = case.make()(*(as_value(np.ones((2, *s), np.float32)) for s in case.shapes))
         reached |= {type(node.op) for node in topological([out.node])}
-    elsewhere = {"ConvMaxPool": "test_graph.py", "BatchNorm": "test_batchnorm.py", "Dropout": "test_batchnorm.py"}
+    elsewhere = {"ConvMaxPool": "test_graph.py", "BatchNorm": "test_batchnorm.py", "Dropout": "test_batchnorm.py",
+                 "Own": "test_own.py"}
     bases = {"Op", "Pool2d", "Unary", "Binary", "Window"}
     for info in pkgutil.iter_modules(nodes.__path__):
         module = importlib.import_module(f"lanewise.nodes.{info.name}")

@@ -7,7 +7,6 @@ from .errors import DataError, DtypeError, GradientError, LabelError, NonFiniteE
 from .graph import concat, tensor
 from .io import load, load_checkpoint, save, save_checkpoint
 from .nodes.conv import set_winograd
-from .own import elementwise
 from .rng import manual_seed
 from .summary import conv_output_size, receptive_field, same_padding, summary
 from .threads import get_num_threads, set_num_threads
@@ -23,4 +22,7 @@ def __getattr__(name):
     if name == "ops":               # on first use: a fifth of the time of `import lanewise`
         import importlib
         return importlib.import_module("lanewise.ops")
+    if name == "elementwise":
+        from .own import elementwise
+        return elementwise
     raise AttributeError(f"module 'lanewise' has no attribute {name!r}")
