@@ -21,6 +21,9 @@ include "gather.pxi"
 include "optimizer.pxi"
 include "peak.pxi"
 include "scan.pxi"
+include "resample.pxi"
+include "layer_norm.pxi"
+include "embedding.pxi"
 
 cdef struct ConvPool:
     Conv conv                   # its y is a buffer of `band` rows
@@ -44,6 +47,7 @@ cdef union Args:
     Conv conv
     Pack pack
     ConvDw conv_dw
+    ChannelSums channel_sums
     ConvGrad conv_grad
     Dense dense
     Stash stash
@@ -55,6 +59,10 @@ cdef union Args:
     Softmax softmax
     Loss loss
     Gather gather
+    Resample resample
+    LayerNorm layer_norm
+    Embedding embedding
+    EmbeddingGrad embedding_grad
 
 cdef struct Instruction:
     run_t run
@@ -65,7 +73,7 @@ cdef struct Instruction:
 cdef dict INSTRUCTIONS = {
     "conv": ("conv", <size_t> conv), "conv_max_pool": ("conv_pool", <size_t> conv_max_pool),
     "pack": ("pack", <size_t> pack), "conv_dw_lanes": ("conv_dw", <size_t> conv_dw_lanes),
-    "conv_dw_pixels": ("conv_dw", <size_t> conv_dw_pixels), "conv_grad": ("conv_grad", <size_t> conv_grad),
+    "channel_sums": ("channel_sums", <size_t> channel_sums), "conv_dw_pixels": ("conv_dw", <size_t> conv_dw_pixels), "conv_grad": ("conv_grad", <size_t> conv_grad),
     "lane_grad": ("lane_grad", <size_t> lane_grad), "dense": ("dense", <size_t> dense),
     "stash": ("stash", <size_t> stash), "dense_grad": ("dense_grad", <size_t> dense_grad),
     "max_pool": ("pool", <size_t> max_pool), "max_pool_backward": ("pool", <size_t> max_pool_backward),
@@ -75,6 +83,9 @@ cdef dict INSTRUCTIONS = {
     "softmax": ("softmax", <size_t> softmax), "softmax_backward": ("softmax", <size_t> softmax_backward),
     "cross_entropy": ("loss", <size_t> cross_entropy), "mse": ("loss", <size_t> mse),
     "gather": ("gather", <size_t> gather), "scatter": ("gather", <size_t> scatter),
+    "resample": ("resample", <size_t> resample), "layer_norm": ("layer_norm", <size_t> layer_norm),
+    "layer_norm_backward": ("layer_norm", <size_t> layer_norm_backward), "embedding": ("embedding", <size_t> embedding),
+    "embedding_stash": ("embedding", <size_t> embedding_stash), "embedding_grad": ("embedding_grad", <size_t> embedding_grad),
 }
 
 
@@ -90,6 +101,8 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
         to.args.pack = fields
     elif kind == "conv_dw":
         to.args.conv_dw = fields
+    elif kind == "channel_sums":
+        to.args.channel_sums = fields
     elif kind == "conv_grad":
         to.args.conv_grad = fields
     elif kind == "lane_grad":
@@ -108,6 +121,14 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
         to.args.softmax = fields
     elif kind == "loss":
         to.args.loss = fields
+    elif kind == "resample":
+        to.args.resample = fields
+    elif kind == "layer_norm":
+        to.args.layer_norm = fields
+    elif kind == "embedding":
+        to.args.embedding = fields
+    elif kind == "embedding_grad":
+        to.args.embedding_grad = fields
     else:
         to.args.gather = fields
     return 0

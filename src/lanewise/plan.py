@@ -9,7 +9,7 @@ from . import _isa, threads
 from ._isa import engine
 from .errors import DtypeError, NonFiniteError
 from .fuse import fuse
-from .graph import Input, run_dtype, topological
+from .graph import Input, refuse_indices, run_dtype, topological
 from .nodes.base import Buffer, Layout, Ref
 from .parameter import storage_version
 
@@ -54,6 +54,7 @@ class Builder:
         self.work = []                                  # (block, index, name, floating-point operations a sample)
         self.packed = self.slot_bytes = self.stash_row = 0
         self.rows, self.keep = [], []                   # bound arrays; what the addresses point into
+        self.limits, self._bound = [], {}               # (bound array, rows of the table it indexes); where inputs are bound
         self.values, self.grads, self.written, self._packs, self._saved = {}, {}, set(), {}, {}
         self.updated, self._flops = [], 0
         self.outputs, self.input_grads = [], []
@@ -114,6 +115,7 @@ class Builder:
     def value(self, node):
         """Where the value of a node lies."""
         if node not in self.values:
+            refuse_indices(node)
             self.values[node] = Layout(node.shape, self._borders.get(node, (0, 0, 0, 0)))
         return self.values[node]
 
@@ -189,7 +191,11 @@ class Builder:
     # -- inputs and outputs -----------------------------------------------------------------------------------------
 
     def gather(self, node):
-        """Bind an input and bring it into lanes."""
+        """Bind an input and bring it into lanes; indices stay where they are."""
+        self._bound[node] = len(self.rows)
+        if node.op.kind == "int64":
+            self.rows.append((int(np.prod(node.shape)), False))
+            return
         x, scale = self.value(node), 0
         if node.op.scale:
             array = np.array(node.op.scale, np.float32 if self.real_bytes == 4 else np.float64)
@@ -198,6 +204,11 @@ class Builder:
         image = len(node.shape) == 3
         self.emit("forward", "gather", **self._moved(x, image), bound=len(self.rows), scale=scale)
         self.rows.append((x.rows * x.cols * x.channels, False))
+
+    def bound_index(self, node, limit):
+        """Which bound array holds an input's indices; every run sees to it that they lie below `limit`."""
+        self.limits.append((self._bound[node], limit))
+        return self._bound[node]
 
     def scatter(self, block, layout, shape, into):
         """Bind an array (N, ...) that a value's numbers are written to."""
@@ -255,7 +266,7 @@ class Plan:
         self.arena_bytes = arena * b.lane_bytes
         self.params = b.updated
         self.work, self.lanes = b.work, b.lanes
-        self._outputs, self._input_grads = b.outputs, b.input_grads
+        self._outputs, self._input_grads, self._limits = b.outputs, b.input_grads, sorted(set(b.limits))
         self._has_hits = any(op.counts for _, op in losses)
         self.program = b.engine.Program(
             b.lists, arena, b.packed, b.slot_bytes, b.stash_row, b.rows,
@@ -268,6 +279,8 @@ class Plan:
         which must be empty: (outputs, losses, hits)."""
         empty, dtype = np.empty, self.dtype
         self._feeds = feeds
+        for position, limit in self._limits:
+            feeds[position].require_below(limit)
         for target in targets:
             if target.dtype.kind == "f" and target.dtype != dtype:
                 raise DtypeError(f"MSELoss expected targets of {dtype}, got {target.dtype}")
