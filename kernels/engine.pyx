@@ -16,6 +16,7 @@ include "dense.pxi"
 include "conv_dw.pxi"
 include "pool.pxi"
 include "elementwise.pxi"
+include "depthwise.pxi"
 include "softmax.pxi"
 include "gather.pxi"
 include "optimizer.pxi"
@@ -48,6 +49,7 @@ cdef union Args:
     Pack pack
     ConvDw conv_dw
     ChannelSums channel_sums
+    Depthwise depthwise
     ConvGrad conv_grad
     Dense dense
     Stash stash
@@ -83,6 +85,8 @@ cdef dict INSTRUCTIONS = {
     "softmax": ("softmax", <size_t> softmax), "softmax_backward": ("softmax", <size_t> softmax_backward),
     "cross_entropy": ("loss", <size_t> cross_entropy), "mse": ("loss", <size_t> mse),
     "gather": ("gather", <size_t> gather), "scatter": ("gather", <size_t> scatter),
+    "depthwise": ("depthwise", <size_t> depthwise), "depthwise_dw": ("depthwise", <size_t> depthwise_dw),
+    "depthwise_dx_2": ("depthwise", <size_t> depthwise_dx_2),
     "resample": ("resample", <size_t> resample), "layer_norm": ("layer_norm", <size_t> layer_norm),
     "layer_norm_backward": ("layer_norm", <size_t> layer_norm_backward), "embedding": ("embedding", <size_t> embedding),
     "embedding_stash": ("embedding", <size_t> embedding_stash), "embedding_grad": ("embedding_grad", <size_t> embedding_grad),
@@ -103,6 +107,8 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
         to.args.conv_dw = fields
     elif kind == "channel_sums":
         to.args.channel_sums = fields
+    elif kind == "depthwise":
+        to.args.depthwise = fields
     elif kind == "conv_grad":
         to.args.conv_grad = fields
     elif kind == "lane_grad":

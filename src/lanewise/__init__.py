@@ -2,7 +2,7 @@
 __version__ = "0.1.0"
 
 from . import checks, data, nn, ops, optim
-from .errors import DataError, DtypeError, GradientError, LabelError, NonFiniteError, ShapeError, WeightsError
+from .errors import DataError, DtypeError, GradientError, LabelError, NonFiniteError, RangeError, ShapeError, WeightsError
 from .graph import concat, tensor
 from .io import load, load_checkpoint, save, save_checkpoint
 from .nodes.conv import set_winograd
@@ -11,7 +11,7 @@ from .summary import conv_output_size, receptive_field, same_padding, summary
 from .threads import get_num_threads, set_num_threads
 from .train import Trainer
 
-__all__ = ["DataError", "DtypeError", "GradientError", "LabelError", "NonFiniteError", "ShapeError", "Trainer",
+__all__ = ["DataError", "DtypeError", "GradientError", "LabelError", "NonFiniteError", "RangeError", "ShapeError", "Trainer",
            "WeightsError", "checks", "concat", "conv_output_size", "data", "get_num_threads", "load", "load_checkpoint",
            "manual_seed", "nn", "ops", "optim", "receptive_field", "same_padding", "save", "save_checkpoint",
            "set_num_threads", "set_winograd", "summary", "tensor"]

@@ -3,7 +3,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..graph import apply
-from ..nodes import conv, dense, elementwise, pool, softmax
+from ..nodes import dense, depthwise, elementwise, pool, softmax
 from ..parameter import Parameter
 from ..rng import as_rng
 from .module import Module
@@ -62,7 +62,7 @@ class Conv2d(Module):
             border = (h // 2, w // 2, h - h // 2, w - w // 2)
         else:
             border = self.padding * 2
-        return apply(conv.Conv2d(self.weight, self.bias, self.stride, border, self.dilation, self.groups), x)
+        return apply(depthwise.conv2d(self.weight, self.bias, self.stride, border, self.dilation, self.groups), x)
 
     def extra_repr(self):
         """The arguments."""

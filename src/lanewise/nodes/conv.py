@@ -50,7 +50,7 @@ class Conv2d(Op):
 
     def with_relu(self):
         """The same with a ReLU after it."""
-        return Conv2d(self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups, True)
+        return type(self)(self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups, True)
 
     def shape(self, x):
         outs, ins, kh, kw = self.weight.shape
