@@ -18,10 +18,13 @@ include "pool.pxi"
 include "elementwise.pxi"
 include "depthwise.pxi"
 include "softmax.pxi"
+include "loss.pxi"
 include "gather.pxi"
 include "optimizer.pxi"
 include "peak.pxi"
 include "scan.pxi"
+include "batchnorm.pxi"
+include "dropout.pxi"
 include "resample.pxi"
 include "layer_norm.pxi"
 include "embedding.pxi"
@@ -59,8 +62,11 @@ cdef union Args:
     ConvPool conv_pool
     Loops loops
     Softmax softmax
-    Loss loss
+    ClassLoss class_loss
+    PointLoss point_loss
     Gather gather
+    BatchNorm batch_norm
+    Dropout dropout
     Resample resample
     LayerNorm layer_norm
     Embedding embedding
@@ -83,8 +89,20 @@ cdef dict INSTRUCTIONS = {
     "add": ("loops", <size_t> add), "multiply": ("loops", <size_t> multiply), "affine": ("loops", <size_t> affine),
     "fill": ("loops", <size_t> fill), "relu": ("loops", <size_t> relu), "relu_backward": ("loops", <size_t> relu_backward),
     "softmax": ("softmax", <size_t> softmax), "softmax_backward": ("softmax", <size_t> softmax_backward),
-    "cross_entropy": ("loss", <size_t> cross_entropy), "mse": ("loss", <size_t> mse),
+    "cross_entropy": ("class_loss", <size_t> cross_entropy), "nll": ("class_loss", <size_t> nll),
+    "cross_entropy_soft": ("class_loss", <size_t> cross_entropy_soft), "multi_margin": ("class_loss", <size_t> multi_margin),
+    "mse": ("point_loss", <size_t> mse), "l1": ("point_loss", <size_t> l1), "huber": ("point_loss", <size_t> huber),
+    "smooth_l1": ("point_loss", <size_t> smooth_l1), "bce": ("point_loss", <size_t> bce),
+    "bce_logits": ("point_loss", <size_t> bce_logits), "kl_div": ("point_loss", <size_t> kl_div),
+    "kl_div_log": ("point_loss", <size_t> kl_div_log), "hinge": ("point_loss", <size_t> hinge),
     "gather": ("gather", <size_t> gather), "scatter": ("gather", <size_t> scatter),
+    "dropout_mask": ("dropout", <size_t> dropout_mask), "batch_norm_partial": ("batch_norm", <size_t> batch_norm_partial),
+    "batch_norm_join": ("batch_norm", <size_t> batch_norm_join), "batch_norm_apply": ("batch_norm", <size_t> batch_norm_apply),
+    "batch_norm_running": ("batch_norm", <size_t> batch_norm_running),
+    "batch_norm_partial_backward": ("batch_norm", <size_t> batch_norm_partial_backward),
+    "batch_norm_join_backward": ("batch_norm", <size_t> batch_norm_join_backward),
+    "batch_norm_backward": ("batch_norm", <size_t> batch_norm_backward),
+    "batch_norm_grad": ("batch_norm", <size_t> batch_norm_grad),
     "depthwise": ("depthwise", <size_t> depthwise), "depthwise_dw": ("depthwise", <size_t> depthwise_dw),
     "depthwise_dx_2": ("depthwise", <size_t> depthwise_dx_2),
     "resample": ("resample", <size_t> resample), "layer_norm": ("layer_norm", <size_t> layer_norm),
@@ -125,8 +143,14 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
         to.args.loops = fields
     elif kind == "softmax":
         to.args.softmax = fields
-    elif kind == "loss":
-        to.args.loss = fields
+    elif kind == "batch_norm":
+        to.args.batch_norm = fields
+    elif kind == "dropout":
+        to.args.dropout = fields
+    elif kind == "class_loss":
+        to.args.class_loss = fields
+    elif kind == "point_loss":
+        to.args.point_loss = fields
     elif kind == "resample":
         to.args.resample = fields
     elif kind == "layer_norm":
@@ -163,24 +187,49 @@ cdef struct Span:
     idx size
 
 
+# What every shard does before the next look across shards: a piece of forward, then one of backward.
+cdef struct Segment:
+    idx forward, forward_stop, backward, backward_stop
+    Code join                   # once all shards are there: split over threads
+    ptrdiff_t next_slot
+
+
 # One run: what every thread of the team reads.
 cdef struct Team:
     Code packs, forward, backward, reduce
+    Segment* segments
     Context ctx
-    lane_t** arenas
+    lane_t** arenas             # one a thread; with several segments one a shard, which must find its values again
     Span* grads
-    idx n_grads, shards, phases
-    ptrdiff_t next_slot
+    idx n_grads, shards, phases, n_segments
+    barrier_t barrier
     int finite
 
 cdef enum: FORWARD = 1, BACKWARD = 2, REDUCE = 4
 cdef enum: MOST_SLOTS = 16      # gradient slots: fixed, so that no thread count changes a sum
 
 
-cdef void execute(Code* block, Context* ctx) noexcept nogil:
+cdef void execute(Code* block, Context* ctx, idx start, idx stop) noexcept nogil:
     cdef idx i
-    for i in range(block.size):
+    for i in range(start, stop):
         block.code[i].run(ctx, &block.code[i].args)
+
+
+cdef void run_segment(Team* team, Segment* segment, Context* ctx) noexcept nogil:
+    # Whole slots, shard by shard.
+    cdef idx shard, slot = take_next(&segment.next_slot)
+    while slot < ctx.n_slots:
+        ctx.slot = <real_t*> (ctx.slots + slot * ctx.slot_bytes)
+        ctx.fresh = 1
+        for shard in range(share(team.shards, slot, ctx.n_slots), share(team.shards, slot + 1, ctx.n_slots)):
+            ctx.first = shard * LANES
+            ctx.valid = least(LANES, ctx.n - ctx.first)
+            ctx.arena = team.arenas[shard if team.n_segments > 1 else ctx.tid]
+            execute(&team.forward, ctx, segment.forward, segment.forward_stop)
+            if team.phases & BACKWARD:
+                execute(&team.backward, ctx, segment.backward, segment.backward_stop)
+            ctx.fresh = 0
+        slot = take_next(&segment.next_slot)
 
 
 cdef int all_finite(const real_t* g, idx n) noexcept nogil:
@@ -201,33 +250,29 @@ cdef int all_finite(const real_t* g, idx n) noexcept nogil:
 
 
 cdef void take_part(Team* team, int tid, int threads) noexcept nogil:
-    # One thread's share of a step: pack weights; whole slots, shard by shard; reduce.
+    # One thread's share of a step: pack weights; the segments; reduce.
     cdef Context ctx = team.ctx
-    cdef idx slot, shard, i
+    cdef idx i
     cdef unsigned int mode = float_mode_flush()
     cdef Span* g
+    cdef Segment* segment
     ctx.tid = tid
     ctx.threads = threads
-    ctx.arena = team.arenas[tid]
     if team.phases & FORWARD:
-        execute(&team.packs, &ctx)
-        team_barrier()
-        slot = take_next(&team.next_slot)
-        while slot < ctx.n_slots:
-            ctx.slot = <real_t*> (ctx.slots + slot * ctx.slot_bytes)
-            ctx.fresh = 1
-            for shard in range(share(team.shards, slot, ctx.n_slots), share(team.shards, slot + 1, ctx.n_slots)):
-                ctx.first = shard * LANES
-                ctx.valid = ctx.n - ctx.first if ctx.n - ctx.first < LANES else LANES
-                execute(&team.forward, &ctx)
-                if team.phases & BACKWARD:
-                    execute(&team.backward, &ctx)
-                ctx.fresh = 0
-            slot = take_next(&team.next_slot)
-        team_barrier()
+        execute(&team.packs, &ctx, 0, team.packs.size)
+        team_barrier(&team.barrier, threads)
+        for i in range(team.n_segments):
+            segment = team.segments + i
+            if segment.forward == segment.forward_stop and not team.phases & BACKWARD:
+                break
+            run_segment(team, segment, &ctx)
+            team_barrier(&team.barrier, threads)
+            if segment.join.size:
+                execute(&segment.join, &ctx, 0, segment.join.size)
+                team_barrier(&team.barrier, threads)
     if team.phases & REDUCE:
-        execute(&team.reduce, &ctx)
-        team_barrier()
+        execute(&team.reduce, &ctx, 0, team.reduce.size)
+        team_barrier(&team.barrier, threads)
         for i in range(team.n_grads):
             g = team.grads + i
             if not all_finite(g.data + share(g.size, tid, threads),
@@ -248,12 +293,23 @@ cdef void* aligned(size_t size) except NULL:
 cdef class Program:
     """A plan, encoded: instruction lists, arenas, packed weights, gradient slots, stash."""
     cdef Team team
-    cdef idx arena_bytes, stash_rows, n_arenas, n_bound
+    cdef idx arena_bytes, stash_rows, n_arenas, n_bound, stat_shards
     cdef list rows, keep
 
-    def __init__(self, dict lists, idx arena, idx packed, idx slot_bytes, idx stash_row, list rows, list grads, keep):
-        """`rows`: (bytes of a sample, writable) for each bound array; `grads`: (address, size) to check; `keep`: owners."""
+    def __init__(self, dict lists, list segments, idx arena, idx packed, idx slot_bytes, idx stash_row, idx stat_row, list rows,
+                 list grads, keep):
+        """`segments`: (forward, stop, backward, stop, joins); `rows`: (bytes of a sample, writable) for each bound array;
+        `grads`: (address, size) to check; `keep`: owners."""
         cdef idx i
+        cdef Segment* segment
+        self.team.segments = <Segment*> aligned(len(segments) * sizeof(Segment))
+        for i in range(len(segments)):
+            segment = self.team.segments + i
+            segment.forward, segment.forward_stop, segment.backward, segment.backward_stop = segments[i][:4]
+            encode_all(&segment.join, segments[i][4])
+            self.team.n_segments = i + 1
+        self.team.ctx.stat_row = stat_row
+        self.team.ctx.joint = <real_t*> aligned(stat_row * sizeof(real_t))
         encode_all(&self.team.packs, lists["pack"])
         encode_all(&self.team.forward, lists["forward"])
         encode_all(&self.team.backward, lists["backward"])
@@ -278,6 +334,11 @@ cdef class Program:
         PyMem_Free(self.team.forward.code)
         PyMem_Free(self.team.backward.code)
         PyMem_Free(self.team.reduce.code)
+        for i in range(self.team.n_segments):
+            PyMem_Free(self.team.segments[i].join.code)
+        free(self.team.segments)
+        free(self.team.ctx.partials)
+        free(self.team.ctx.joint)
         for i in range(self.n_arenas):
             free(self.team.arenas[i])
         free(self.team.arenas)
@@ -290,16 +351,22 @@ cdef class Program:
     cdef int reserve(self, idx n, int threads, idx phases) except -1:
         # Memory for n samples and so many threads; nothing is allocated when an earlier run was as large.
         cdef lane_t** arenas
-        cdef idx i, rows = (n + LANES - 1) // LANES * LANES
-        if threads > self.n_arenas:
-            arenas = <lane_t**> aligned(threads * sizeof(lane_t*))
+        cdef idx i, rows = (n + LANES - 1) // LANES * LANES, wanted = rows // LANES if self.team.n_segments > 1 else threads
+        if wanted > self.n_arenas:
+            arenas = <lane_t**> aligned(wanted * sizeof(lane_t*))
             for i in range(self.n_arenas):
                 arenas[i] = self.team.arenas[i]
             free(self.team.arenas)
             self.team.arenas = arenas
-            while self.n_arenas < threads:
+            while self.n_arenas < wanted:
                 arenas[self.n_arenas] = <lane_t*> aligned(self.arena_bytes)
                 self.n_arenas += 1
+        if self.team.ctx.stat_row and rows // LANES > self.stat_shards:
+            free(self.team.ctx.partials)
+            self.team.ctx.partials = NULL
+            self.stat_shards = 0
+            self.team.ctx.partials = <real_t*> aligned(rows // LANES * self.team.ctx.stat_row * sizeof(real_t))
+            self.stat_shards = rows // LANES
         if phases & BACKWARD and rows > self.team.ctx.capacity:
             free(self.team.ctx.slots)
             free(self.team.ctx.stash)
@@ -311,16 +378,19 @@ cdef class Program:
             self.team.ctx.capacity = rows
         return 0
 
-    def run(self, idx n, tuple arrays, idx phases, bint accumulate, int threads):
+    def run(self, idx n, tuple arrays, idx phases, bint accumulate, int threads, uint64_t key=0):
         """Run `phases` (1 forward, 2 backward, 4 reduce) on n samples; `arrays`: one for each bound array, or a pair
-        (array, int64 index of the rows). The reduction alone is that of the last run. True unless a gradient is not finite."""
+        (array, int64 index of the rows); `key`: of the random numbers. The reduction alone is that of the last run. True unless
+        a gradient is not finite."""
         cdef Py_buffer views[64]
         cdef idx i, held = 0, row, need
         cdef Bound* b
         self.reserve(n, threads, phases)
         self.team.phases = phases
         self.team.finite = 1
-        self.team.next_slot = 0
+        self.team.ctx.key = key
+        for i in range(self.team.n_segments):
+            self.team.segments[i].next_slot = 0
         if phases & FORWARD:
             self.team.shards = (n + LANES - 1) // LANES
             self.team.ctx.n = n

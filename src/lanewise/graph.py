@@ -2,6 +2,7 @@
 import numpy as np
 
 from .errors import DtypeError, RangeError, ShapeError
+from .rng import as_rng
 
 
 class Node:
@@ -77,11 +78,17 @@ def refuse_indices(node):
 
 class Feed:
     """What is bound to an Input for one call: an array, or rows `index` of one."""
-    __slots__ = ("array", "index", "n", "tensor")
+    __slots__ = ("array", "index", "n", "tensor", "_key")
 
     def __init__(self, array, index=None, tensor=None):
-        self.array, self.index, self.tensor = array, index, tensor
+        self.array, self.index, self.tensor, self._key = array, index, tensor, None
         self.n = len(array) if index is None else len(index)
+
+    def key(self):
+        """The key of this call's random numbers, drawn once: every run of it has the same dropout masks."""
+        if self._key is None:
+            self._key = int(as_rng().integers(1 << 63))
+        return self._key
 
     def bound(self):
         return self.array if self.index is None else (self.array, self.index)
@@ -299,7 +306,7 @@ class Loss:
     """A loss that nothing has computed yet: weighted terms on traced values. `a + 2 * b` joins losses."""
 
     def __init__(self, terms):
-        self.terms = terms                      # [(weight, loss op, Value, target Feed)]
+        self.terms = terms                      # [(weight, loss op, Value, arrays of its targets)]
         self._plan = self._losses = self._hits = self._run = None
 
     def __mul__(self, factor):
@@ -356,9 +363,47 @@ class Loss:
 
     @property
     def correct(self):
-        """How many samples of the batch the first term classified correctly."""
+        """How many labels of the batch the first term over classes has right: the greatest score is theirs. Of probabilities
+        the label is the greatest; a label that ignore_index names is never right."""
         self.item()
+        if self._hits is None:
+            raise ValueError("correct: expected a loss over classes, got one of numbers")
         return int(self._hits.sum())
+
+    @property
+    def counted(self):
+        """How many labels `correct` is out of: those of the batch, pixel by pixel, but not the ignored ones."""
+        return next((op.counted(arrays) for _, op, _, arrays in self.terms if op.counts), 0)
 
     def __repr__(self):
         return f"Loss({self.item():.6g})"
+
+
+class LossArray:
+    """What a loss with reduction "none" gives: the numbers before any sum, in an array when asked for (`numpy()`)."""
+    __array_priority__ = 1000
+
+    def __init__(self, op, value, arrays):
+        self._op, self._value, self._arrays, self._result = op, value, arrays, None
+        self.shape = (value.n, *op.out_shape(value.node.shape))
+
+    def numpy(self):
+        """(N, ...) array, one number for each target."""
+        if self._result is None:
+            from .plan import plan_for
+            plan, feeds = plan_for([self._value.node], [(1.0, self._op)], False, self._value.feeds)
+            (self._value._result,), (self._result,), _ = plan.run(feeds, self._value.n, [self._arrays])
+        return self._result
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.numpy(), dtype)
+
+    def backward(self):
+        """ValueError: there is no one number to differentiate."""
+        raise ValueError(f"{self._op.name}: backward() and item() need one number, expected reduction 'mean' or 'sum' (and "
+                         f"sample_weight for samples that count differently), got 'none'")
+
+    item = __float__ = backward
+
+    def __repr__(self):
+        return f"LossArray(shape={self.shape})"
