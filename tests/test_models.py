@@ -149,3 +149,22 @@ def test_containers():
     for name in ("a.b", "items", "training", ""):
         with pytest.raises(KeyError, match="expected a name that is no attribute and has no dot"):
             named[name] = b
+
+
+@pytest.mark.parametrize("name", ["mobilenet", "fcn", "resnet8"])
+def test_threads_change_no_bit(name, isa):
+    """Depthwise and transposed convolutions, batch statistics and adaptive means, with 1, 2 and 3 threads."""
+    def weights(n_threads):
+        lw.set_num_threads(n_threads)
+        lw.manual_seed(0)
+        rng, model = np.random.default_rng(0), models.MODELS[name](3, 12, 4)
+        opt = optim.Adam(model.parameters(), 1e-2)
+        for _ in range(2):
+            opt.zero_grad()
+            nn.CrossEntropyLoss()(model(rng.standard_normal((50, 3, 12, 12)).astype(np.float32)), rng.integers(0, 4, 50)).backward()
+            opt.step()
+        return model.state_dict()
+    one = weights(1)
+    for n_threads in (2, 3):
+        again = weights(n_threads)
+        assert all((one[k] == again[k]).all() for k in one)
