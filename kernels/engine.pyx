@@ -19,6 +19,7 @@ include "elementwise.pxi"
 include "matmul.pxi"
 include "constant.pxi"
 include "own.pxi"
+include "depthwise.pxi"
 include "softmax.pxi"
 include "loss.pxi"
 include "total.pxi"
@@ -28,6 +29,9 @@ include "peak.pxi"
 include "scan.pxi"
 include "batchnorm.pxi"
 include "dropout.pxi"
+include "resample.pxi"
+include "layer_norm.pxi"
+include "embedding.pxi"
 
 cdef struct ConvPool:
     Conv conv                   # its y is a buffer of `band` rows
@@ -51,6 +55,8 @@ cdef union Args:
     Conv conv
     Pack pack
     ConvDw conv_dw
+    ChannelSums channel_sums
+    Depthwise depthwise
     ConvGrad conv_grad
     Dense dense
     Stash stash
@@ -69,6 +75,10 @@ cdef union Args:
     Gather gather
     BatchNorm batch_norm
     Dropout dropout
+    Resample resample
+    LayerNorm layer_norm
+    Embedding embedding
+    EmbeddingGrad embedding_grad
 
 cdef struct Instruction:
     run_t run
@@ -79,7 +89,7 @@ cdef struct Instruction:
 cdef dict INSTRUCTIONS = {
     "conv": ("conv", <size_t> conv), "conv_max_pool": ("conv_pool", <size_t> conv_max_pool),
     "pack": ("pack", <size_t> pack), "conv_dw_lanes": ("conv_dw", <size_t> conv_dw_lanes),
-    "conv_dw_pixels": ("conv_dw", <size_t> conv_dw_pixels), "conv_grad": ("conv_grad", <size_t> conv_grad),
+    "channel_sums": ("channel_sums", <size_t> channel_sums), "conv_dw_pixels": ("conv_dw", <size_t> conv_dw_pixels), "conv_grad": ("conv_grad", <size_t> conv_grad),
     "lane_grad": ("lane_grad", <size_t> lane_grad), "dense": ("dense", <size_t> dense),
     "stash": ("stash", <size_t> stash), "dense_grad": ("dense_grad", <size_t> dense_grad),
     "max_pool": ("pool", <size_t> max_pool), "max_pool_backward": ("pool", <size_t> max_pool_backward),
@@ -103,6 +113,11 @@ cdef dict INSTRUCTIONS = {
     "batch_norm_join_backward": ("batch_norm", <size_t> batch_norm_join_backward),
     "batch_norm_backward": ("batch_norm", <size_t> batch_norm_backward),
     "batch_norm_grad": ("batch_norm", <size_t> batch_norm_grad),
+    "depthwise": ("depthwise", <size_t> depthwise), "depthwise_dw": ("depthwise", <size_t> depthwise_dw),
+    "depthwise_dx_2": ("depthwise", <size_t> depthwise_dx_2),
+    "resample": ("resample", <size_t> resample), "layer_norm": ("layer_norm", <size_t> layer_norm),
+    "layer_norm_backward": ("layer_norm", <size_t> layer_norm_backward), "embedding": ("embedding", <size_t> embedding),
+    "embedding_stash": ("embedding", <size_t> embedding_stash), "embedding_grad": ("embedding_grad", <size_t> embedding_grad),
 }
 
 
@@ -118,6 +133,10 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
         to.args.pack = fields
     elif kind == "conv_dw":
         to.args.conv_dw = fields
+    elif kind == "channel_sums":
+        to.args.channel_sums = fields
+    elif kind == "depthwise":
+        to.args.depthwise = fields
     elif kind == "conv_grad":
         to.args.conv_grad = fields
     elif kind == "lane_grad":
@@ -150,6 +169,14 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
         to.args.point_loss = fields
     elif kind == "total_loss":
         to.args.total_loss = fields
+    elif kind == "resample":
+        to.args.resample = fields
+    elif kind == "layer_norm":
+        to.args.layer_norm = fields
+    elif kind == "embedding":
+        to.args.embedding = fields
+    elif kind == "embedding_grad":
+        to.args.embedding_grad = fields
     else:
         to.args.gather = fields
     return 0

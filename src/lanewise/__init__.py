@@ -3,7 +3,7 @@ __version__ = "0.1.0"
 
 from . import checks, data, metrics, nn, optim
 from .arithmetic import abs, exp, log, matmul, sqrt, stack
-from .errors import DataError, DtypeError, GradientError, LabelError, NonFiniteError, ShapeError, WeightsError
+from .errors import DataError, DtypeError, GradientError, LabelError, NonFiniteError, RangeError, ShapeError, WeightsError
 from .graph import concat, tensor
 from .io import load, load_checkpoint, save, save_checkpoint
 from .nodes.conv import set_winograd
@@ -12,7 +12,7 @@ from .summary import conv_output_size, receptive_field, same_padding, summary
 from .threads import get_num_threads, set_num_threads
 from .train import Trainer
 
-__all__ = ["DataError", "DtypeError", "GradientError", "LabelError", "NonFiniteError", "ShapeError", "Trainer",
+__all__ = ["DataError", "DtypeError", "GradientError", "LabelError", "NonFiniteError", "RangeError", "ShapeError", "Trainer",
            "WeightsError", "abs", "checks", "concat", "conv_output_size", "data", "elementwise", "exp", "get_num_threads",
            "load", "load_checkpoint", "log", "manual_seed", "matmul", "metrics", "nn", "ops", "optim", "receptive_field",
            "same_padding", "save", "save_checkpoint", "set_num_threads", "set_winograd", "sqrt", "stack", "summary", "tensor"]

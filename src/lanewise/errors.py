@@ -23,6 +23,10 @@ class LabelError(ValueError):
     """Class labels are not integers of the right range."""
 
 
+class RangeError(IndexError):
+    """An index lies outside the table that it is looked up in."""
+
+
 class NonFiniteError(FloatingPointError):
     """The loss or a gradient became NaN or infinite; the weights are those before the step."""
 

@@ -1,7 +1,7 @@
 """Traced values: calling modules on a Value records nodes; nothing is computed until a number is asked for."""
 import numpy as np
 
-from .errors import DtypeError, ShapeError
+from .errors import DtypeError, RangeError, ShapeError
 from .operators import Arithmetic
 from .parameter import Parameter
 from .rng import as_rng
@@ -31,7 +31,8 @@ def topological(outputs):
 
 
 class Input:
-    """A leaf: what the caller binds. uint8 is scaled as x * scale[c] + shift[c] on its way into lanes."""
+    """A leaf: what the caller binds. uint8 is scaled as x * scale[c] + shift[c] on its way into lanes; int64, indices, stay
+    outside, and the operation that looks them up reads them there."""
     params = ()
 
     def __init__(self, shape, kind, scale=None, wants_grad=False):
@@ -63,7 +64,18 @@ def tensor(data, requires_grad=False):
     return Tensor(data, requires_grad)
 
 
-KINDS = {np.dtype(kind): kind for kind in ("float32", "float64", "uint8")}        # native byte order
+KINDS = {np.dtype(kind): kind for kind in ("float32", "float64", "uint8", "int64")}       # native byte order
+
+
+def _not_numbers(dtype):
+    return DtypeError(f"expected an input of float32, float64 or uint8 (scaled to 0..1), got {dtype}: "
+                      f"convert it with x.astype(np.float32)")
+
+
+def refuse_indices(node):
+    """DtypeError for an input of integers, which only an Embedding takes."""
+    if isinstance(node.op, Input) and node.op.kind == "int64":
+        raise _not_numbers("int64")
 
 
 class Feed:
@@ -83,6 +95,13 @@ class Feed:
     def bound(self):
         return self.array if self.index is None else (self.array, self.index)
 
+    def require_below(self, limit):
+        """RangeError unless the indices of this call lie in 0 .. limit - 1."""
+        x = self.array if self.index is None else self.array[self.index]
+        low, high = int(x.min()), int(x.max())
+        if low < 0 or high >= limit:
+            raise RangeError(f"Embedding expected indices from 0 to {limit - 1}, got {low if low < 0 else high}")
+
 
 def leaf(x):
     """(signature of the Input, Feed) for what a model is called with: an array, a Tensor or a Batch."""
@@ -94,10 +113,11 @@ def leaf(x):
     if not isinstance(x, np.ndarray):
         x = np.asarray(x)
     kind = KINDS.get(x.dtype)
+    if kind is None and x.dtype.kind in "iu":
+        x, kind = x.astype(np.int64), "int64"
     if kind is None:
-        raise DtypeError(f"expected an input of float32, float64 or uint8 (scaled to 0..1), got {x.dtype}: "
-                         f"convert it with x.astype(np.float32)")
-    if x.ndim < 2:
+        raise _not_numbers(x.dtype)
+    if x.ndim < (1 if kind == "int64" else 2):
         raise ShapeError(f"expected an input with the batch first, (N, ...), got shape {x.shape}")
     if x.size == 0:
         raise ShapeError(f"expected at least one sample, got an empty batch of shape {x.shape}")
@@ -213,6 +233,9 @@ def merge(values):
 def apply(op, *values):
     """Record `op` on traced values (arrays become leaves)."""
     values = [as_value(v) for v in values]
+    if not op.takes_integers:
+        for v in values:
+            refuse_indices(v.node)
     if len(values) == 1:
         v = values[0]
         return Value(Node(op, (v.node,)), v.feeds, v.n, v.train)
@@ -238,12 +261,12 @@ def as_value(x):
 
 
 def run_dtype(nodes, feeds):
-    """"float32" or "float64": that of the parameters and inputs, which must agree; uint8 goes with either."""
+    """"float32" or "float64": that of the parameters and inputs, which must agree; uint8 and indices go with either."""
     kinds = {}
     for node in topological(nodes):
         for p in node.op.params:
             kinds.setdefault(p.data.dtype.name, f"parameter '{p.name}'")
-        if isinstance(node.op, Input) and node.op.kind != "uint8":
+        if isinstance(node.op, Input) and node.op.kind not in ("uint8", "int64"):
             kinds.setdefault(node.op.kind, "the input")
     if len(kinds) > 1:
         (a, who_a), (b, who_b) = sorted(kinds.items())

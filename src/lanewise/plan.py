@@ -10,7 +10,7 @@ from . import _isa, threads
 from ._isa import engine
 from .errors import NonFiniteError, ShapeError
 from .fuse import fuse
-from .graph import Input, run_dtype, topological
+from .graph import Input, refuse_indices, run_dtype, topological
 from .nodes.base import Buffer, Layout, Ref
 from .parameter import storage_version
 
@@ -55,6 +55,7 @@ class Builder:
         self.work = []                                  # (block, index, name, floating-point operations a sample)
         self.packed = self.slot_bytes = self.stash_row = 0
         self.rows, self.keep = [], []                   # bound arrays; what the addresses point into
+        self.limits, self._bound = [], {}               # (bound array, rows of the table it indexes); where inputs are bound
         self.values, self.grads, self.written, self._packs, self._saved = {}, {}, set(), {}, {}
         self.updated, self._flops = [], 0
         self.outputs, self.input_grads = [], []
@@ -110,6 +111,7 @@ class Builder:
     def value(self, node):
         """Where the value of a node lies."""
         if node not in self.values:
+            refuse_indices(node)
             self.values[node] = Layout(node.shape, self._borders.get(node, (0, 0, 0, 0)))
         return self.values[node]
 
@@ -232,7 +234,11 @@ class Builder:
         return len(self.rows) - 1
 
     def gather(self, node):
-        """Bind an input and bring it into lanes."""
+        """Bind an input and bring it into lanes; indices stay where they are."""
+        self._bound[node] = len(self.rows)
+        if node.op.kind == "int64":
+            self.bind(int(np.prod(node.shape)))
+            return
         x, scale = self.value(node), 0
         if node.op.scale:
             array = np.array(node.op.scale, np.float32 if self.real_bytes == 4 else np.float64)
@@ -250,6 +256,11 @@ class Builder:
     def send(self, block, layout, shape, bound):
         """Write a value's numbers to a bound array (N, ...)."""
         self.emit(block, "scatter", **self._moved(layout, len(shape) == 3), bound=bound, scale=0)
+
+    def bound_index(self, node, limit):
+        """Which bound array holds an input's indices; every run sees to it that they lie below `limit`."""
+        self.limits.append((self._bound[node], limit))
+        return self._bound[node]
 
     def scatter(self, block, layout, shape, into):
         """Bind an array (N, ...) that a value's numbers are written to."""
@@ -308,6 +319,7 @@ class Plan:
         self.params = b.updated
         self.work, self.lanes = b.work, b.lanes
         self._outputs, self._input_grads, self._loss_shapes = b.outputs, b.input_grads, b.losses
+        self._limits = sorted(set(b.limits))
         self._has_hits = any(op.counts for _, op in losses)
         self.alone, self.buffers, self.random = b.alone, b.buffers, b.random > 0
         self._numbers = [k for k, (_, op) in enumerate(losses) if op.numbers]      # whose targets have a number type to check
@@ -322,6 +334,8 @@ class Plan:
         which must be empty: (outputs, losses, hits). `targets`: the arrays that each loss binds."""
         empty, dtype = np.empty, self.dtype
         self._feeds = feeds
+        for position, limit in self._limits:
+            feeds[position].require_below(limit)
         if self.alone and n == 1:
             raise ShapeError(f"{self.alone}: expected more than one number a channel in training, got a single sample")
         for k in self._numbers:
