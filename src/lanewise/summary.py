@@ -201,7 +201,7 @@ def _multiply_adds(node):
     if count is None and any(p.data.ndim > 1 for p in node.op.params):
         raise TypeError(f"summary: expected the multiply-adds of {type(node.op).__name__}, which has weights, in MULTIPLY_ADDS,"
                         f" got none")
-    return count(node.op, node.inputs[0].shape, node.shape) if count else 0
+    return count(node.op, node.inputs[0].shape if node.inputs else (), node.shape) if count else 0
 
 
 def _fields(order):
