@@ -63,7 +63,7 @@ def log1p(x):
     """log(1 + x): u = 1 + x is rounded, and x / (u - 1) takes that back."""
     u = REAL(1) + x
     d = u - REAL(1)
-    return x if d == REAL(0) else log(u) * (x / d)
+    return x if d == REAL(0) or x == INF else log(u) * (x / d)
 
 
 def horner(coefficients):
