@@ -3,6 +3,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,12 +21,34 @@ FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-w", "-std
 PEEL = ["--param", "max-completely-peeled-insns=4000", "--param", "max-completely-peel-times=32"]
 
 
+# what a compiler must be able to do: flags, a program, what to install where it fails
+NEEDS = {"a C program": ([], "#include <math.h>\nint main(void) { return 0; }\n", "the C compiler's headers and linker"),
+         "an OpenMP program": (["-fopenmp"], "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n",
+                               "the C compiler's OpenMP runtime (libgomp or libomp)"),
+         "a Python extension": (["-I" + sysconfig.get_path("include")], "#include <Python.h>\nint main(void) { return 0; }\n",
+                                "Python's headers (for example python3-dev)")}
+
+
+def check(compiler):
+    """SystemExit with one sentence when the compiler (a list: program, arguments) is missing or cannot do what is needed."""
+    name = " ".join(compiler[:2]) if Path(compiler[0]).name == "ccache" else compiler[0]
+    if shutil.which(compiler[0]) is None:
+        raise SystemExit(f"lanewise: its kernels are compiled on installation and no C compiler was found ('{name}'): install "
+                         f"one (for example gcc) and run the command again.")
+    with tempfile.TemporaryDirectory() as tmp:
+        source = Path(tmp, "try.c")
+        for what, (flags, program, remedy) in NEEDS.items():
+            source.write_text(program)
+            if subprocess.run([*compiler, *flags, str(source), "-o", str(Path(tmp, "try"))], capture_output=True).returncode:
+                raise SystemExit(f"lanewise: '{name}' cannot compile {what}: install {remedy} and run the command again.")
+
+
 class BuildKernels(build_ext):
     """Templates to Cython to C once, then the C once for every ISA and dtype, each in a directory of its own."""
 
     def build_extensions(self):
-        compiler = self.compiler.compiler[0]
-        self.check(compiler)
+        compiler = self.compiler.compiler                   # a list: "ccache gcc" is a compiler too
+        check(compiler)
         work = Path(self.build_temp) / "kernels"
         sources = {name: self.cython(work, name) for name in ("cpu", *KERNEL_MODULES)}
         for extension in self.extensions:
@@ -50,24 +73,9 @@ class BuildKernels(build_ext):
             Path("src", *extension.name.split(".")[:-1]).mkdir(parents=True, exist_ok=True)
         super().copy_extensions_to_source()
 
-    def check(self, compiler):
-        if shutil.which(compiler) is None:
-            raise SystemExit(f"lanewise: its kernels are compiled on installation and no C compiler was found "
-                             f"('{compiler}'): install one (for example gcc) and run the command again.")
-        with tempfile.TemporaryDirectory() as tmp:
-            source = Path(tmp, "try.c")
-            for flags, what in ([], "compile a C program"), (["-fopenmp"], "compile an OpenMP program"):
-                source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
-                                  if flags else "#include <math.h>\nint main(void) { return 0; }\n")
-                done = subprocess.run([compiler, *flags, str(source), "-o", str(Path(tmp, "try"))], capture_output=True)
-                if done.returncode:
-                    raise SystemExit(f"lanewise: '{compiler}' cannot {what}: install the C compiler's "
-                                     f"{'OpenMP runtime (libgomp or libomp)' if flags else 'headers and linker'} "
-                                     f"and run the command again.")
-
     @staticmethod
     def gnu(compiler):
-        return b"clang" not in subprocess.run([compiler, "--version"], capture_output=True).stdout.lower()
+        return b"clang" not in subprocess.run([*compiler, "--version"], capture_output=True).stdout.lower()
 
     @staticmethod
     def cython(work, name):

@@ -2,6 +2,7 @@
 """The array functions' kernels: C-contiguous arrays of one number type, checked by the caller (lanewise.ops); tasks over
 threads. Which numbers a task takes never changes what it computes: the results are the same for any number of threads."""
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cython.parallel cimport prange
 
 include "lanes.pxi"

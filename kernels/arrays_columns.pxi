@@ -49,36 +49,39 @@ cdef struct Columns:
     real_t* dst
 
 
-cdef void im2col_planes(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
-    cdef const Columns* job_ = <const Columns*> job
-    cdef const Window* a = &job_.w
-    cdef idx plane, r, i, j, oy, k, n, pitch = phase_pitch(a), row = pitch * a.sw, size = a.oh * a.ow
-    cdef idx rows = window_rows(a)
+cdef void plane_columns(const Window* a, const real_t* x, real_t* d, idx width, real_t* scratch) noexcept nogil:
+    # One plane's KH*KW rows of columns, `width` numbers apart; what lies beyond OH*OW in a row is anything.
+    cdef idx r, i, j, oy, k, pitch = phase_pitch(a), row = pitch * a.sw, rows = window_rows(a)
     cdef const real_t* s
-    cdef real_t* d
     cdef real_t* end
+    for r in range(rows):
+        if 0 <= r - a.top < a.h:
+            spread_row(a, x + (r - a.top) * a.w, 0, scratch + r * row, pitch)
+        else:
+            fill_row(scratch + r * row, row, 0)
+    for i in range(a.kh):
+        for j in range(a.kw):
+            end = d + width
+            s = scratch + i * a.dh * row + j * a.dw % a.sw * pitch + j * a.dw // a.sw
+            for oy in range(a.oh):
+                k = 0
+                while k < a.ow:             # a whole vector where what follows is written later
+                    if a.ow - k >= LANES or end - (d + k) >= LANES:
+                        lane_store(d + k, lane_load(s + k))
+                    else:
+                        lane_store_some(d + k, lane_load(s + k), a.ow - k)
+                    k += LANES
+                d += a.ow
+                s += a.sh * row
+            d = end
+
+
+cdef void im2col_planes(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
+    cdef const Columns* c = <const Columns*> job
+    cdef const Window* a = &c.w
+    cdef idx plane, size = a.oh * a.ow
     for plane in range(first, last):
-        for r in range(rows):
-            if 0 <= r - a.top < a.h:
-                spread_row(a, job_.src + (plane * a.h + r - a.top) * a.w, 0, scratch + r * row, pitch)
-            else:
-                fill_row(scratch + r * row, row, 0)
-        d = job_.dst + plane * a.kh * a.kw * size
-        for i in range(a.kh):
-            for j in range(a.kw):
-                end = d + size
-                s = scratch + i * a.dh * row + j * a.dw % a.sw * pitch + j * a.dw // a.sw
-                for oy in range(a.oh):
-                    k = 0
-                    while k < a.ow:             # a whole vector where what follows is written later
-                        n = a.ow - k
-                        if n >= LANES or end - (d + k) >= LANES:
-                            lane_store(d + k, lane_load(s + k))
-                        else:
-                            lane_store_some(d + k, lane_load(s + k), n)
-                        k += LANES
-                    d += a.ow
-                    s += a.sh * row
+        plane_columns(a, c.src + plane * a.h * a.w, c.dst + plane * a.kh * a.kw * size, size, scratch)
 
 
 cdef void col2im_planes(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
@@ -133,3 +136,50 @@ def im2col(x, cols, idx planes, tuple geometry, bint back, int threads):
     c.src = <const real_t*> data(cols if back else x)
     c.dst = <real_t*> data(x if back else cols)
     run(col2im_planes if back else im2col_planes, &c, planes, threads, window_rows(&c.w) * phase_pitch(&c.w) * c.w.sw)
+
+
+cdef struct ConvColumns:
+    Window w
+    const real_t* x             # [n][groups][ins][h][w]
+    const real_t* weight        # [groups][outs][ins * kh * kw]
+    const real_t* bias          # [groups][outs] or NULL
+    real_t* y                   # [n][groups][outs][oh * ow]
+    idx groups, ins, outs
+
+
+cdef void conv_samples(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
+    # A group of a sample at a time: its columns, rounded up to whole vectors, stay in L2 for the product.
+    cdef const ConvColumns* c = <const ConvColumns*> job
+    cdef const Window* a = &c.w
+    cdef idx g, p, o, i, size = a.oh * a.ow, width = blocks(size) * LANES, image = a.h * a.w, k = c.ins * a.kh * a.kw
+    cdef int plain = a.kh == 1 and a.kw == 1 and size == image and size == width
+    cdef real_t* cols = scratch
+    cdef const real_t* b
+    cdef real_t* y
+    for g in range(first * c.groups, last * c.groups):
+        if plain:                       # 1x1, whole vectors: the image is its columns
+            b = c.x + g * c.ins * image
+        else:
+            b = cols
+            for p in range(c.ins):
+                plane_columns(a, c.x + (g * c.ins + p) * image, cols + p * a.kh * a.kw * width, width, cols + k * width)
+        y = c.y + g * c.outs * size
+        o = g % c.groups * c.outs
+        mm_tiles(c.weight + o * k, k, 1, b, width, y, c.outs, size, k)
+        if c.bias:
+            for p in range(c.outs):
+                for i in range(size):
+                    y[p * size + i] += c.bias[o + p]
+
+
+def conv(x, weight, bias, y, idx n, tuple geometry, idx groups, idx ins, idx outs, int threads):
+    """y = bias + weight x columns of n samples; ins and outs: channels of a group. geometry: as im2col has it."""
+    cdef ConvColumns c
+    c.w = window(geometry)
+    c.x = <const real_t*> data(x)
+    c.weight = <const real_t*> data(weight)
+    c.bias = <const real_t*> data(bias)
+    c.y = <real_t*> data(y)
+    c.groups, c.ins, c.outs = groups, ins, outs
+    run(conv_samples, &c, n, threads, ins * c.w.kh * c.w.kw * blocks(c.w.oh * c.w.ow) * LANES
+        + window_rows(&c.w) * phase_pitch(&c.w) * c.w.sw)

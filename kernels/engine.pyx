@@ -19,12 +19,19 @@ include "elementwise.pxi"
 include "matmul.pxi"
 include "constant.pxi"
 include "own.pxi"
+include "depthwise.pxi"
 include "softmax.pxi"
+include "loss.pxi"
 include "total.pxi"
 include "gather.pxi"
 include "optimizer.pxi"
 include "peak.pxi"
 include "scan.pxi"
+include "batchnorm.pxi"
+include "dropout.pxi"
+include "resample.pxi"
+include "layer_norm.pxi"
+include "embedding.pxi"
 
 cdef struct ConvPool:
     Conv conv                   # its y is a buffer of `band` rows
@@ -48,6 +55,8 @@ cdef union Args:
     Conv conv
     Pack pack
     ConvDw conv_dw
+    ChannelSums channel_sums
+    Depthwise depthwise
     ConvGrad conv_grad
     Dense dense
     Stash stash
@@ -60,8 +69,16 @@ cdef union Args:
     Constant constant
     Own own
     Softmax softmax
-    Loss loss
+    ClassLoss class_loss
+    PointLoss point_loss
+    TotalLoss total_loss
     Gather gather
+    BatchNorm batch_norm
+    Dropout dropout
+    Resample resample
+    LayerNorm layer_norm
+    Embedding embedding
+    EmbeddingGrad embedding_grad
 
 cdef struct Instruction:
     run_t run
@@ -70,14 +87,14 @@ cdef struct Instruction:
 
 # Another instruction writes the same gradient next, and shares it out in another way.
 cdef void wait(Context* ctx, const Args* args) noexcept nogil:
-    team_barrier()
+    team_barrier(ctx.barrier, ctx.threads)
 
 
 # name: (the field of Args that holds its arguments, the function)
 cdef dict INSTRUCTIONS = {
     "conv": ("conv", <size_t> conv), "conv_max_pool": ("conv_pool", <size_t> conv_max_pool),
     "pack": ("pack", <size_t> pack), "conv_dw_lanes": ("conv_dw", <size_t> conv_dw_lanes),
-    "conv_dw_pixels": ("conv_dw", <size_t> conv_dw_pixels), "conv_grad": ("conv_grad", <size_t> conv_grad),
+    "channel_sums": ("channel_sums", <size_t> channel_sums), "conv_dw_pixels": ("conv_dw", <size_t> conv_dw_pixels), "conv_grad": ("conv_grad", <size_t> conv_grad),
     "lane_grad": ("lane_grad", <size_t> lane_grad), "dense": ("dense", <size_t> dense),
     "stash": ("stash", <size_t> stash), "dense_grad": ("dense_grad", <size_t> dense_grad),
     "max_pool": ("pool", <size_t> max_pool), "max_pool_backward": ("pool", <size_t> max_pool_backward),
@@ -86,8 +103,26 @@ cdef dict INSTRUCTIONS = {
     "constant": ("constant", <size_t> constant), "constant_grad": ("constant", <size_t> constant_grad),
     "softmax": ("softmax", <size_t> softmax), "softmax_backward": ("softmax", <size_t> softmax_backward),
     "log_softmax": ("softmax", <size_t> log_softmax), "log_softmax_backward": ("softmax", <size_t> log_softmax_backward),
-    "cross_entropy": ("loss", <size_t> cross_entropy), "mse": ("loss", <size_t> mse), "total": ("loss", <size_t> total_loss),
-    "gather": ("gather", <size_t> gather), "scatter": ("gather", <size_t> scatter), **ELEMENTWISE,
+    "total": ("total_loss", <size_t> total_loss), **ELEMENTWISE,
+    "cross_entropy": ("class_loss", <size_t> cross_entropy), "nll": ("class_loss", <size_t> nll),
+    "cross_entropy_soft": ("class_loss", <size_t> cross_entropy_soft), "multi_margin": ("class_loss", <size_t> multi_margin),
+    "mse": ("point_loss", <size_t> mse), "l1": ("point_loss", <size_t> l1), "huber": ("point_loss", <size_t> huber),
+    "smooth_l1": ("point_loss", <size_t> smooth_l1), "bce": ("point_loss", <size_t> bce),
+    "bce_logits": ("point_loss", <size_t> bce_logits), "kl_div": ("point_loss", <size_t> kl_div),
+    "kl_div_log": ("point_loss", <size_t> kl_div_log), "hinge": ("point_loss", <size_t> hinge),
+    "gather": ("gather", <size_t> gather), "scatter": ("gather", <size_t> scatter),
+    "dropout_mask": ("dropout", <size_t> dropout_mask), "batch_norm_partial": ("batch_norm", <size_t> batch_norm_partial),
+    "batch_norm_join": ("batch_norm", <size_t> batch_norm_join), "batch_norm_apply": ("batch_norm", <size_t> batch_norm_apply),
+    "batch_norm_running": ("batch_norm", <size_t> batch_norm_running),
+    "batch_norm_partial_backward": ("batch_norm", <size_t> batch_norm_partial_backward),
+    "batch_norm_join_backward": ("batch_norm", <size_t> batch_norm_join_backward),
+    "batch_norm_backward": ("batch_norm", <size_t> batch_norm_backward),
+    "batch_norm_grad": ("batch_norm", <size_t> batch_norm_grad),
+    "depthwise": ("depthwise", <size_t> depthwise), "depthwise_dw": ("depthwise", <size_t> depthwise_dw),
+    "depthwise_dx_2": ("depthwise", <size_t> depthwise_dx_2),
+    "resample": ("resample", <size_t> resample), "layer_norm": ("layer_norm", <size_t> layer_norm),
+    "layer_norm_backward": ("layer_norm", <size_t> layer_norm_backward), "embedding": ("embedding", <size_t> embedding),
+    "embedding_stash": ("embedding", <size_t> embedding_stash), "embedding_grad": ("embedding_grad", <size_t> embedding_grad),
 }
 
 
@@ -103,6 +138,10 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
         to.args.pack = fields
     elif kind == "conv_dw":
         to.args.conv_dw = fields
+    elif kind == "channel_sums":
+        to.args.channel_sums = fields
+    elif kind == "depthwise":
+        to.args.depthwise = fields
     elif kind == "conv_grad":
         to.args.conv_grad = fields
     elif kind == "lane_grad":
@@ -127,8 +166,24 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
         to.args.own = fields
     elif kind == "softmax":
         to.args.softmax = fields
-    elif kind == "loss":
-        to.args.loss = fields
+    elif kind == "batch_norm":
+        to.args.batch_norm = fields
+    elif kind == "dropout":
+        to.args.dropout = fields
+    elif kind == "class_loss":
+        to.args.class_loss = fields
+    elif kind == "point_loss":
+        to.args.point_loss = fields
+    elif kind == "total_loss":
+        to.args.total_loss = fields
+    elif kind == "resample":
+        to.args.resample = fields
+    elif kind == "layer_norm":
+        to.args.layer_norm = fields
+    elif kind == "embedding":
+        to.args.embedding = fields
+    elif kind == "embedding_grad":
+        to.args.embedding_grad = fields
     else:
         to.args.gather = fields
     return 0
@@ -157,24 +212,49 @@ cdef struct Span:
     idx size
 
 
+# What every shard does before the next look across shards: a piece of forward, then one of backward.
+cdef struct Segment:
+    idx forward, forward_stop, backward, backward_stop
+    Code join                   # once all shards are there: split over threads
+    ptrdiff_t next_slot
+
+
 # One run: what every thread of the team reads.
 cdef struct Team:
     Code packs, forward, backward, reduce
+    Segment* segments
     Context ctx
-    lane_t** arenas
+    lane_t** arenas             # one a thread; with several segments one a shard, which must find its values again
     Span* grads
-    idx n_grads, shards, phases
-    ptrdiff_t next_slot
+    idx n_grads, shards, phases, n_segments
+    barrier_t barrier
     int finite
 
 cdef enum: FORWARD = 1, BACKWARD = 2, REDUCE = 4
 cdef enum: MOST_SLOTS = 16      # gradient slots: fixed, so that no thread count changes a sum
 
 
-cdef void execute(Code* block, Context* ctx) noexcept nogil:
+cdef void execute(Code* block, Context* ctx, idx start, idx stop) noexcept nogil:
     cdef idx i
-    for i in range(block.size):
+    for i in range(start, stop):
         block.code[i].run(ctx, &block.code[i].args)
+
+
+cdef void run_segment(Team* team, Segment* segment, Context* ctx) noexcept nogil:
+    # Whole slots, shard by shard.
+    cdef idx shard, slot = take_next(&segment.next_slot)
+    while slot < ctx.n_slots:
+        ctx.slot = <real_t*> (ctx.slots + slot * ctx.slot_bytes)
+        ctx.fresh = 1
+        for shard in range(share(team.shards, slot, ctx.n_slots), share(team.shards, slot + 1, ctx.n_slots)):
+            ctx.first = shard * LANES
+            ctx.valid = least(LANES, ctx.n - ctx.first)
+            ctx.arena = team.arenas[shard if team.n_segments > 1 else ctx.tid]
+            execute(&team.forward, ctx, segment.forward, segment.forward_stop)
+            if team.phases & BACKWARD:
+                execute(&team.backward, ctx, segment.backward, segment.backward_stop)
+            ctx.fresh = 0
+        slot = take_next(&segment.next_slot)
 
 
 cdef int all_finite(const real_t* g, idx n) noexcept nogil:
@@ -195,33 +275,30 @@ cdef int all_finite(const real_t* g, idx n) noexcept nogil:
 
 
 cdef void take_part(Team* team, int tid, int threads) noexcept nogil:
-    # One thread's share of a step: pack weights; whole slots, shard by shard; reduce.
+    # One thread's share of a step: pack weights; the segments; reduce.
     cdef Context ctx = team.ctx
-    cdef idx slot, shard, i
+    cdef idx i
     cdef unsigned int mode = float_mode_flush()
     cdef Span* g
+    cdef Segment* segment
     ctx.tid = tid
     ctx.threads = threads
-    ctx.arena = team.arenas[tid]
+    ctx.barrier = &team.barrier
     if team.phases & FORWARD:
-        execute(&team.packs, &ctx)
-        team_barrier()
-        slot = take_next(&team.next_slot)
-        while slot < ctx.n_slots:
-            ctx.slot = <real_t*> (ctx.slots + slot * ctx.slot_bytes)
-            ctx.fresh = 1
-            for shard in range(share(team.shards, slot, ctx.n_slots), share(team.shards, slot + 1, ctx.n_slots)):
-                ctx.first = shard * LANES
-                ctx.valid = ctx.n - ctx.first if ctx.n - ctx.first < LANES else LANES
-                execute(&team.forward, &ctx)
-                if team.phases & BACKWARD:
-                    execute(&team.backward, &ctx)
-                ctx.fresh = 0
-            slot = take_next(&team.next_slot)
-        team_barrier()
+        execute(&team.packs, &ctx, 0, team.packs.size)
+        team_barrier(&team.barrier, threads)
+        for i in range(team.n_segments):
+            segment = team.segments + i
+            if segment.forward == segment.forward_stop and not team.phases & BACKWARD:
+                break
+            run_segment(team, segment, &ctx)
+            team_barrier(&team.barrier, threads)
+            if segment.join.size:
+                execute(&segment.join, &ctx, 0, segment.join.size)
+                team_barrier(&team.barrier, threads)
     if team.phases & REDUCE:
-        execute(&team.reduce, &ctx)
-        team_barrier()
+        execute(&team.reduce, &ctx, 0, team.reduce.size)
+        team_barrier(&team.barrier, threads)
         for i in range(team.n_grads):
             g = team.grads + i
             if not all_finite(g.data + share(g.size, tid, threads),
@@ -242,12 +319,23 @@ cdef void* aligned(size_t size) except NULL:
 cdef class Program:
     """A plan, encoded: instruction lists, arenas, packed weights, gradient slots, stash."""
     cdef Team team
-    cdef idx arena_bytes, stash_rows, n_arenas, n_bound
+    cdef idx arena_bytes, stash_rows, n_arenas, n_bound, stat_shards
     cdef list rows, keep
 
-    def __init__(self, dict lists, idx arena, idx packed, idx slot_bytes, idx stash_row, list rows, list grads, keep):
-        """`rows`: (bytes of a sample, writable) for each bound array; `grads`: (address, size) to check; `keep`: owners."""
+    def __init__(self, dict lists, list segments, idx arena, idx packed, idx slot_bytes, idx stash_row, idx stat_row, list rows,
+                 list grads, keep):
+        """`segments`: (forward, stop, backward, stop, joins); `rows`: (bytes of a sample, writable) for each bound array;
+        `grads`: (address, size) to check; `keep`: owners."""
         cdef idx i
+        cdef Segment* segment
+        self.team.segments = <Segment*> aligned(len(segments) * sizeof(Segment))
+        for i in range(len(segments)):
+            segment = self.team.segments + i
+            segment.forward, segment.forward_stop, segment.backward, segment.backward_stop = segments[i][:4]
+            encode_all(&segment.join, segments[i][4])
+            self.team.n_segments = i + 1
+        self.team.ctx.stat_row = stat_row
+        self.team.ctx.joint = <real_t*> aligned(stat_row * sizeof(real_t))
         encode_all(&self.team.packs, lists["pack"])
         encode_all(&self.team.forward, lists["forward"])
         encode_all(&self.team.backward, lists["backward"])
@@ -272,6 +360,11 @@ cdef class Program:
         PyMem_Free(self.team.forward.code)
         PyMem_Free(self.team.backward.code)
         PyMem_Free(self.team.reduce.code)
+        for i in range(self.team.n_segments):
+            PyMem_Free(self.team.segments[i].join.code)
+        free(self.team.segments)
+        free(self.team.ctx.partials)
+        free(self.team.ctx.joint)
         for i in range(self.n_arenas):
             free(self.team.arenas[i])
         free(self.team.arenas)
@@ -284,16 +377,22 @@ cdef class Program:
     cdef int reserve(self, idx n, int threads, idx phases) except -1:
         # Memory for n samples and so many threads; nothing is allocated when an earlier run was as large.
         cdef lane_t** arenas
-        cdef idx i, rows = (n + LANES - 1) // LANES * LANES
-        if threads > self.n_arenas:
-            arenas = <lane_t**> aligned(threads * sizeof(lane_t*))
+        cdef idx i, rows = (n + LANES - 1) // LANES * LANES, wanted = rows // LANES if self.team.n_segments > 1 else threads
+        if wanted > self.n_arenas:
+            arenas = <lane_t**> aligned(wanted * sizeof(lane_t*))
             for i in range(self.n_arenas):
                 arenas[i] = self.team.arenas[i]
             free(self.team.arenas)
             self.team.arenas = arenas
-            while self.n_arenas < threads:
+            while self.n_arenas < wanted:
                 arenas[self.n_arenas] = <lane_t*> aligned(self.arena_bytes)
                 self.n_arenas += 1
+        if self.team.ctx.stat_row and rows // LANES > self.stat_shards:
+            free(self.team.ctx.partials)
+            self.team.ctx.partials = NULL
+            self.stat_shards = 0
+            self.team.ctx.partials = <real_t*> aligned(rows // LANES * self.team.ctx.stat_row * sizeof(real_t))
+            self.stat_shards = rows // LANES
         if phases & BACKWARD and rows > self.team.ctx.capacity:
             free(self.team.ctx.slots)
             free(self.team.ctx.stash)
@@ -305,16 +404,19 @@ cdef class Program:
             self.team.ctx.capacity = rows
         return 0
 
-    def run(self, idx n, tuple arrays, idx phases, bint accumulate, int threads):
+    def run(self, idx n, tuple arrays, idx phases, bint accumulate, int threads, uint64_t key=0):
         """Run `phases` (1 forward, 2 backward, 4 reduce) on n samples; `arrays`: one for each bound array, or a pair
-        (array, int64 index of the rows). The reduction alone is that of the last run. True unless a gradient is not finite."""
+        (array, int64 index of the rows); `key`: of the random numbers. The reduction alone is that of the last run. True unless
+        a gradient is not finite."""
         cdef Py_buffer views[64]
         cdef idx i, held = 0, row, need
         cdef Bound* b
         self.reserve(n, threads, phases)
         self.team.phases = phases
         self.team.finite = 1
-        self.team.next_slot = 0
+        self.team.ctx.key = key
+        for i in range(self.team.n_segments):
+            self.team.segments[i].next_slot = 0
         if phases & FORWARD:
             self.team.shards = (n + LANES - 1) // LANES
             self.team.ctx.n = n

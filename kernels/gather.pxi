@@ -4,12 +4,13 @@ cdef struct Gather:
     idx bound, y                # bound array; lanes in the arena
     idx channels, rows, cols
     idx row, step               # lanes between rows and between pixels
+    idx zero                    # lanes beyond the batch are zero, as a gradient's must be
     idx scale                   # address of scale[C] then shift[C], or 0; applied to uint8 input
 
 
 cdef void gather(Context* ctx, const Args* args) noexcept nogil:
-    # y[h][w][c] = x[n][c][h][w] * scale[c] + shift[c]; the lanes beyond the batch repeat a sample: a function that
-    # is not finite at 0 would make a NaN of their gradient of 0.
+    # y[h][w][c] = x[n][c][h][w] * scale[c] + shift[c]; the lanes beyond the batch repeat a sample (a function that
+    # is not finite at 0 would make a NaN of their gradient of 0) or are zero.
     cdef const Gather* f = &args.gather
     cdef Bound* b = ctx.bound + f.bound
     cdef const char* rows[LANE_MAX]
@@ -48,6 +49,8 @@ cdef void gather(Context* ctx, const Args* args) noexcept nogil:
                             else:
                                 line[i] = (<const real_t*> rows[l])[at + i]
                         block[l] = lane_load(line)
+                for l in range(ctx.valid, LANES if f.zero else 0):
+                    block[l] = lane_set(0)
                 lane_transpose(block)
                 y = ctx.arena + f.y + h * f.row + w * f.step + c
                 for i in range(n):

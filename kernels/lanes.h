@@ -2,6 +2,7 @@
  * One header serves every build: LANES_F64 selects float64, the -m flags of the build select the width. */
 #ifndef LANES_H
 #define LANES_H
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -188,9 +189,22 @@ LANE unsigned float_mode_flush(void) { return 0; }
 LANE void float_mode_set(unsigned mode) { (void)mode; }
 #endif
 
-/* All threads of the team wait here; outside a parallel region it does nothing. */
-LANE void team_barrier(void) {
-#pragma omp barrier
+/* All threads of a team wait here: spinning for some 10 us, then giving way at each turn. OpenMP's barrier spins on: where
+ * two threads share a core with another process, each waits out the time slice of the one that it waits for. */
+typedef struct { int arrived, turn; } barrier_t;
+LANE void team_barrier(barrier_t *b, int threads) {
+    int turn = __atomic_load_n(&b->turn, __ATOMIC_ACQUIRE);
+    if (__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL) == threads) {
+        b->arrived = 0;
+        __atomic_store_n(&b->turn, turn + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    for (int spins = 0; __atomic_load_n(&b->turn, __ATOMIC_ACQUIRE) == turn; spins++) {
+        if (spins > 200) sched_yield();
+#if defined(__x86_64__)
+        else __builtin_ia32_pause();
+#endif
+    }
 }
 LANE ptrdiff_t take_next(ptrdiff_t *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
 #endif

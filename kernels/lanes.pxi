@@ -1,6 +1,7 @@
 # What lanes.h declares. Cython sees lanes as scalars; only the functions below look inside one.
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uint8_t
+from libc.math cimport sqrt as double_sqrt
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset, memcpy
 from libc.stdlib cimport free
 from libc.math cimport INFINITY, NAN
@@ -33,10 +34,11 @@ cdef extern from "lanes.h" nogil:
     lane_t lane_sqrt(lane_t)
     lane_t lane_exp(lane_t)
     lane_t lane_log(lane_t)
+    lane_t lane_abs(lane_t)
+    lane_t lane_clip(lane_t, real_t, real_t)
     lane_t lane_expm1(lane_t)
     lane_t lane_tanh(lane_t)
     lane_t lane_sigmoid(lane_t)
-    lane_t lane_erf(lane_t)
     lane_t lane_gauss(lane_t, real_t)
     lane_t lane_normal_cdf(lane_t)
     lane_t lane_load_some(const real_t*, ptrdiff_t, lane_t)
@@ -53,7 +55,9 @@ cdef extern from "lanes.h" nogil:
     real_t real_sqrt(real_t)
     unsigned int float_mode_flush()
     void float_mode_set(unsigned int)
-    void team_barrier()
+    ctypedef struct barrier_t:
+        pass
+    void team_barrier(barrier_t*, int)
     ptrdiff_t take_next(ptrdiff_t*)
 
 cdef extern from "stdlib.h" nogil:
@@ -77,13 +81,17 @@ cdef struct Context:
     real_t* slot                # this shard's gradient slot
     real_t* stash               # sample-major rows that wait for the deferred products
     char* slots                 # all slots, for the reduction
+    real_t* partials            # every shard's numbers on the batch, stat_row apart
+    real_t* joint               # the batch's own
+    uint64_t key                # of this run's random numbers
     Bound* bound
-    idx slot_bytes, n_slots
+    idx slot_bytes, n_slots, stat_row
     idx capacity                # rows of the stash
     idx n, first, valid         # samples: of the batch, before this shard, in this shard
     int fresh                   # first shard of its slot: write, do not add
     int accumulate              # add to the parameters' gradients
     int tid, threads
+    barrier_t* barrier          # of the team
 
 
 # The part of [0, n) that belongs to thread tid.

@@ -1,4 +1,4 @@
-/* exp, log, tanh, erf of a lane: a few units in the last place; NaN passes. Part of lanes.h. */
+/* exp, log, tanh and the normal distribution of a lane: a few units in the last place; NaN passes. Part of lanes.h. */
 #ifndef LANES_MATH_H
 #define LANES_MATH_H
 /* exp(x) = 2^n (1 + q): q = exp(r) - 1, |r| <= ln(2)/2, by its Taylor series, and 2^(n-1), as n may be BIAS + 1. x inside
@@ -6,11 +6,11 @@
 #ifdef LANES_F64
 #define EXP_LEAST -708
 #define EXP_MOST 709.7
-enum { EXP_DEGREE = 13, ERF_TERMS = 13, ERFCX_TERMS = 25 };
+enum { EXP_DEGREE = 13, ERFCX_TERMS = 25 };
 #else
 #define EXP_LEAST -87
 #define EXP_MOST 88.7f
-enum { EXP_DEGREE = 7, ERF_TERMS = 7, ERFCX_TERMS = 13 };
+enum { EXP_DEGREE = 7, ERFCX_TERMS = 13 };
 #endif
 LANE lane_t lane_exp_parts(lane_t x, lane_t *half) {
 #ifdef LANES_F64
@@ -73,16 +73,6 @@ LANE lane_t lane_erfcx(lane_t u) {
         b1 = b;
     }
     return (t * b1 - b2 + (real_t)series[0]) / (1 + 2 * u);
-}
-/* erf: Maclaurin series up to 1/2, then 1 - erfc. */
-LANE lane_t lane_erf(lane_t x) {
-    lane_t a = lane_abs(x), z = x * x, p = lane_set(0);
-    static const double series[] = {1.128379167095512574, -0.3761263890318375246, 0.1128379167095512574,
-        -2.686617064513125176e-2, 5.223977625442187842e-3, -8.548327023450852833e-4, 1.205533298178966425e-4,
-        -1.492565035840625098e-5, 1.646211436588924741e-6, -1.636584469123492431e-7, 1.480719281587921725e-8,
-        -1.229055530145120141e-9, 9.422759064650411084e-11};
-    for (int k = ERF_TERMS - 1; k >= 0; k--) p = p * z + (real_t)series[k];
-    return lane_select(a < (real_t)0.5, x * p, lane_sign(1 - lane_gauss(a, -1) * lane_erfcx(a), x));
 }
 /* The normal distribution's probability of less than x. */
 LANE lane_t lane_normal_cdf(lane_t x) {

@@ -8,6 +8,7 @@ cdef struct Pool:
     idx relu                    # max: clamp at zero, and let no gradient through where the winner is not above zero
     idx add                     # backward: add to what is there
     idx count_pad               # avg: divide by the whole window, padding included
+    idx clipped                 # whether a window may hang over the far edge without padding
 
 
 cdef inline idx most(idx a, idx b) noexcept nogil:
@@ -89,7 +90,7 @@ cdef void max_pool_2x2(const Pool* a, const lane_t* x, lane_t* y, mask_t* where,
 
 
 cdef inline int is_2x2(const Pool* a) noexcept nogil:
-    return a.kh == 2 and a.kw == 2 and a.sh == 2 and a.sw == 2 and a.ph == 0 and a.pw == 0
+    return a.kh == 2 and a.kw == 2 and a.sh == 2 and a.sw == 2 and a.ph == 0 and a.pw == 0 and not a.clipped
 
 
 cdef void max_pool(Context* ctx, const Args* args) noexcept nogil:

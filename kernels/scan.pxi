@@ -17,3 +17,19 @@ def label_range(const int64_t[::1] y):
         low = y[i] if y[i] < low else low
         high = y[i] if y[i] > high else high
     return low, high
+
+
+def value_range(const real_t[::1] x):
+    """(least, greatest) of at least one number; NaNs are passed over."""
+    cdef real_t low = INFINITY, high = -INFINITY
+    cdef lane_t v, lows = lane_set(low), highs = lane_set(high)
+    cdef idx i, n = x.shape[0] // LANES * LANES
+    for i in range(0, n, LANES):
+        v = lane_load(&x[i])
+        lows = lane_select(lane_lt(v, lows), v, lows)
+        highs = lane_select(lane_gt(v, highs), v, highs)
+    low, high = -lane_most(-lows), lane_most(highs)
+    for i in range(n, x.shape[0]):
+        low = x[i] if x[i] < low else low
+        high = x[i] if x[i] > high else high
+    return low, high

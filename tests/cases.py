@@ -36,6 +36,46 @@ def pool(kind, shape, kernel, **kw):
                 lambda x: function(x, two, **pairs), two[0] * two[1], (kind, (kernel,), kw), kind == "MaxPool2d")
 
 
+def conv_transpose(shape, outs, kernel, **kw):
+    """A ConvTranspose2d case, by PyTorch's arguments."""
+    pairs = {k: (v, v) if isinstance(v, int) and k != "groups" else v for k, v in kw.items() if k != "bias"}
+    label = ",".join(f"{k}={v}" for k, v in kw.items())
+    taps = kernel ** 2 if isinstance(kernel, int) else kernel[0] * kernel[1]
+    return Case(f"ConvTranspose2d {shape} to {outs}, {kernel}, {label}", lambda: nn.ConvTranspose2d(shape[0], outs, kernel, **kw),
+                [shape], lambda x, w, b=None: ref.conv_transpose2d(x, w, b, **pairs), shape[0] * taps * shape[1] * shape[2],
+                ("ConvTranspose2d", (shape[0], outs, kernel), kw), True)
+
+
+def upsample(shape, size, **kw):
+    """An Upsample case; `size` or scale_factor= says how, the reference takes the size that follows."""
+    scale = kw.pop("scale", None)
+    how = {"scale_factor": scale} if scale else {"size": size}
+    function = ref.bilinear if kw.get("mode") == "bilinear" else ref.nearest
+    more = {"align_corners": kw["align_corners"]} if "align_corners" in kw else {}
+    more["scale"] = (scale, scale) if isinstance(scale, int) else scale
+    return Case(f"Upsample {shape} to {size}, {how}, {kw}", lambda: nn.Upsample(**how, **kw), [shape],
+                lambda x: function(x, size, **more), 16, ("Upsample", (), {**how, **kw}), function is ref.nearest)
+
+
+def adaptive(shape, size, expected):
+    """An AdaptiveAvgPool2d case."""
+    return Case(f"AdaptiveAvgPool2d {shape} to {size}", lambda: nn.AdaptiveAvgPool2d(size), [shape],
+                lambda x: ref.adaptive_avg_pool2d(x, expected), shape[1] * shape[2], ("AdaptiveAvgPool2d", (size,), {}))
+
+
+def layer_norm(shape, over, **kw):
+    """A LayerNorm case."""
+    return Case(f"LayerNorm {shape} over {over}, {kw}", lambda: nn.LayerNorm(over, **kw), [shape],
+                lambda x, *p: ref.layer_norm(x, len(over), *p, eps=kw.get("eps", 1e-5)), 4 * int(np.prod(over)),
+                ("LayerNorm", (over,), kw))
+
+
+def group_norm(shape, groups, **kw):
+    """A GroupNorm case."""
+    return Case(f"GroupNorm {shape}, {groups}, {kw}", lambda: nn.GroupNorm(groups, shape[0], **kw), [shape],
+                lambda x, *p: ref.group_norm(x, groups, *p), 4 * int(np.prod(shape)), ("GroupNorm", (groups, shape[0]), kw))
+
+
 CASES = [
     conv((1, 9, 9), 6, 5), conv((6, 8, 7), 16, 5), conv((3, 6, 6), 4, 3, padding=1), conv((2, 7, 8), 5, 3, stride=2),
     conv((2, 9, 8), 3, 3, stride=2, padding=1), conv((2, 8, 8), 3, 3, stride=(3, 2), padding=(2, 1)),
@@ -44,7 +84,34 @@ CASES = [
     conv((4, 7, 7), 4, 3, groups=4, stride=2, padding=1), conv((3, 5, 5), 7, 1), conv((3, 6, 5), 2, 1, stride=2),
     conv((2, 5, 5), 3, 2, padding="same"), conv((2, 6, 6), 3, 3, padding="same", dilation=2), conv((3, 5, 5), 2, 5, bias=False),
     conv((2, 4, 4), 3, 3, padding=4), conv((1, 5, 4), 2, (1, 4)), conv((5, 6, 6), 32, 3, padding=1),
-    conv((3, 7, 7), 40, 3, stride=2, padding=1), conv((16, 4, 4), 33, 1), conv((2, 8, 9), 35, 3, dilation=2, padding=1),
+    conv((3, 7, 7), 40, 3, stride=2, padding=1), conv((5, 7, 8), 5, 3, groups=5), conv((3, 9, 6), 3, 3, groups=3, padding=1),
+    conv((6, 8, 7), 6, 3, groups=6, padding=1, stride=2), conv((3, 6, 9), 3, 3, groups=3, stride=2, bias=False),
+    conv((4, 5, 5), 4, 3, groups=4, padding=2), conv((2, 5, 6), 2, 3, groups=2, padding=3, stride=2),
+    conv((3, 4, 3), 3, 3, groups=3, padding="same"), conv((3, 7, 7), 6, 3, groups=3), conv((3, 7, 7), 3, 3, groups=3, dilation=2),
+    conv((16, 4, 4), 33, 1), conv((2, 8, 9), 35, 3, dilation=2, padding=1),
+    conv_transpose((3, 5, 4), 2, 3), conv_transpose((2, 4, 5), 3, 2, stride=2), conv_transpose((4, 4, 4), 5, 4, stride=2, padding=1),
+    conv_transpose((3, 5, 4), 2, 3, stride=2, padding=1, output_padding=1), conv_transpose((2, 4, 3), 3, 3, stride=3, padding=2),
+    conv_transpose((2, 3, 4), 3, (2, 3), stride=(3, 2), padding=(1, 0), output_padding=(2, 1), dilation=(2, 1)),
+    conv_transpose((2, 3, 3), 2, 2, stride=3, output_padding=2), conv_transpose((2, 3, 3), 2, 2, stride=4, bias=False),
+    conv_transpose((2, 4, 4), 3, 3, dilation=3, output_padding=2, stride=2), conv_transpose((4, 5, 5), 6, 3, groups=2, padding=1),
+    conv_transpose((4, 4, 4), 4, 3, groups=4, stride=2), conv_transpose((6, 6, 5), 3, 3, padding=1),
+    conv_transpose((8, 5, 7), 5, 5, padding=2), conv_transpose((5, 4, 6), 3, 3, bias=False),
+    conv_transpose((33, 3, 4), 4, 2, stride=2), conv_transpose((40, 5, 5), 3, 3, padding=1), conv_transpose((3, 4, 4), 35, 1),
+    adaptive((3, 8, 8), 1, (1, 1)), adaptive((5, 7, 9), (3, 4), (3, 4)), adaptive((4, 6, 6), (2, 3), (2, 3)),
+    adaptive((2, 3, 4), (5, 7), (5, 7)), adaptive((2, 7, 5), (None, 2), (7, 2)),
+    upsample((3, 4, 5), (8, 10), scale=2), upsample((5, 4, 3), (9, 7)), upsample((2, 9, 8), (4, 3)), upsample((2, 6, 6), (3, 4), scale=(0.5, 0.7)),
+    upsample((3, 4, 5), (8, 10), scale=2, mode="bilinear"), upsample((5, 4, 3), (9, 7), mode="bilinear"),
+    upsample((2, 9, 8), (4, 3), mode="bilinear", align_corners=False), upsample((2, 5, 4), (10, 7), mode="bilinear", align_corners=True),
+    upsample((1, 5, 4), (1, 2), mode="bilinear", align_corners=True), upsample((2, 1, 3), (4, 5), mode="bilinear"), upsample((2, 5, 6), (6, 9), scale=(1.3, 1.6), mode="bilinear"),
+    layer_norm((12,), (12,)), layer_norm((5, 7), (7,)), layer_norm((5, 7), (5, 7), eps=1e-3), layer_norm((3, 4, 5), (3, 4, 5)),
+    layer_norm((3, 4, 5), (4, 5)), layer_norm((3, 4, 5), (5,)), layer_norm((9,), (9,), elementwise_affine=False),
+    layer_norm((6,), (6,), bias=False),
+    group_norm((6, 4, 5), 3), group_norm((4, 3, 3), 4), group_norm((6, 3, 5), 1), group_norm((6,), 2), group_norm((4, 7), 2, affine=False),
+    Case("Maxout 7 to 5, 2", lambda: nn.Maxout(7, 5), [(7,)], lambda x, w, b: ref.maxout(x, w, b, 2), 7, None, True),
+    Case("Maxout 9 to 3, 4", lambda: nn.Maxout(9, 3, 4), [(9,)], lambda x, w, b: ref.maxout(x, w, b, 4), 9, None, True),
+    pool("MaxPool2d", (3, 8, 7), 2, ceil_mode=True), pool("MaxPool2d", (2, 9, 9), 3, stride=2, padding=1, ceil_mode=True),
+    pool("MaxPool2d", (2, 6, 8), 2, stride=3, ceil_mode=True), pool("AvgPool2d", (2, 9, 7), (2, 4), stride=3, padding=1, ceil_mode=True),
+    pool("AvgPool2d", (2, 8, 7), 2, ceil_mode=True, count_include_pad=False),
     pool("MaxPool2d", (3, 8, 8), 2), pool("MaxPool2d", (3, 9, 7), 2), pool("MaxPool2d", (2, 9, 9), 3, stride=2, padding=1),
     pool("MaxPool2d", (2, 6, 8), (2, 3), stride=(1, 2)), pool("MaxPool2d", (2, 9, 9), 2, stride=3),
     pool("AvgPool2d", (3, 8, 8), 2), pool("AvgPool2d", (2, 9, 9), 3, stride=2, padding=1),

@@ -8,7 +8,8 @@ from typing import Callable
 
 import numpy as np
 import reference as ref
-from scipy.special import erf
+from array_reference import (adaptive_avg_pool2d, as_tuple, avg_pool2d, batch_norm, col2im, conv2d, conv_transpose2d,
+                             cross_entropy, gelu, im2col, layer_norm, log_softmax, max_pool2d)
 
 
 @dataclass
@@ -43,153 +44,13 @@ class Entry:
         return function(**dict(zip(self.names, arrays)), **kw) if self.names else function(*arrays, **kw)
 
 
-def pair(v):
-    """(v, v), or the pair."""
-    return tuple(v) if isinstance(v, (tuple, list)) else (v, v)
-
-
 def spread(rng, *shape):
     """Distinct numbers at least 0.01 apart and off zero: no ties, no kinks within a difference quotient's reach."""
     size = int(np.prod(shape))
-    return ((rng.permutation(size) - size // 2 + 0.5) * (4 / max(size, 1)) if size < 400 else rng.standard_normal(size)).reshape(shape)
+    if size >= 400:
+        return rng.standard_normal(shape)
+    return ((rng.permutation(size) - size // 2 + 0.5) * (4 / max(size, 1))).reshape(shape)
 
-
-# -- references ---------------------------------------------------------------------------------------------------------
-
-def pads(kernel, padding, dilation):
-    """(top, left, bottom, right) of a conv2d's padding."""
-    if padding == "valid":
-        return 0, 0, 0, 0
-    if padding == "same":
-        total = [d * (k - 1) for d, k in zip(dilation, kernel)]
-        return tuple(t // 2 for t in total) + tuple(t - t // 2 for t in total)
-    return pair(padding) * 2
-
-
-def conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, algorithm=None):
-    """reference.conv2d with torch's arguments."""
-    return ref.conv2d(x, w, b, pair(stride), pads(w.shape[2:], padding, pair(dilation)), pair(dilation), groups)
-
-
-def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
-    """Every input pixel adds its kernel to the result."""
-    (sh, sw), (ph, pw), (dh, dw), (oh, ow) = map(pair, (stride, padding, dilation, output_padding))
-    n, c, h, wide = x.shape
-    _, outs, kh, kw = w.shape
-    y = np.zeros((n, outs * groups, (h - 1) * sh + dh * (kh - 1) + oh + 1, (wide - 1) * sw + dw * (kw - 1) + ow + 1))
-    for i, r, s in product(range(c), range(h), range(wide)):
-        first = i // (c // groups) * outs
-        y[:, first:first + outs, r * sh:r * sh + dh * (kh - 1) + 1:dh, s * sw:s * sw + dw * (kw - 1) + 1:dw] += (
-            x[:, i, r, s, None, None, None] * w[i])
-    y = y[:, :, ph:y.shape[2] - ph, pw:y.shape[3] - pw]
-    return y if b is None else y + b[:, None, None]
-
-
-def im2col(x, kernel_size, stride=1, padding=0, dilation=1):
-    """Windows one after the other."""
-    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = map(pair, (kernel_size, stride, padding, dilation))
-    x = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
-    rows, cols = (x.shape[2] - dh * (kh - 1) - 1) // sh + 1, (x.shape[3] - dw * (kw - 1) - 1) // sw + 1
-    windows = [x[:, :, r * sh:r * sh + dh * (kh - 1) + 1:dh, c * sw:c * sw + dw * (kw - 1) + 1:dw].reshape(len(x), x.shape[1] * kh * kw)
-               for r in range(rows) for c in range(cols)]
-    return np.stack(windows, 2)
-
-
-def col2im(cols, output_size, kernel_size, **kw):
-    """The transpose of im2col, by its matrix."""
-    h, w = pair(output_size)
-    eye = im2col(np.eye(h * w).reshape(h * w, 1, h, w), kernel_size, **kw)
-    return np.einsum("pkl,nckl->ncp", eye, cols.reshape(len(cols), -1, *eye.shape[1:])).reshape(len(cols), -1, h, w)
-
-
-def pool(x, reduce, kernel_size, stride, padding, dilation, ceil_mode):
-    """reduce(cells of the image, the window's size clipped at the padded edge) for every window, by torch's rules."""
-    kernel, pad, far = pair(kernel_size), pair(padding), pair(dilation)
-    step, size, outs = kernel if stride is None else pair(stride), x.shape[2:], []
-    for a in (0, 1):
-        room = size[a] + 2 * pad[a] - far[a] * (kernel[a] - 1) - 1
-        n = (-(-room // step[a]) if ceil_mode else room // step[a]) + 1
-        outs.append(n - 1 if ceil_mode and (n - 1) * step[a] >= size[a] + pad[a] else n)
-    y = np.empty((*x.shape[:2], *outs))
-    for r, c in product(*map(range, outs)):
-        starts = r * step[0] - pad[0], c * step[1] - pad[1]
-        cells = [[s + k * far[a] for k in range(kernel[a]) if 0 <= s + k * far[a] < size[a]] for a, s in enumerate(starts)]
-        clipped = [min(s + kernel[a], size[a] + pad[a]) - s for a, s in enumerate(starts)]
-        y[:, :, r, c] = reduce(x[:, :, cells[0]][:, :, :, cells[1]], clipped[0] * clipped[1])
-    return y
-
-
-def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
-    """The greatest cell."""
-    return pool(x, lambda cells, size: cells.max((2, 3)), kernel_size, stride, padding, dilation, ceil_mode)
-
-
-def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
-    """The cells' sum over what counts."""
-    def mean(cells, size):
-        return cells.sum((2, 3)) / (divisor_override or (size if count_include_pad else cells.shape[2] * cells.shape[3]))
-    return pool(x, mean, kernel_size, stride, padding, 1, ceil_mode)
-
-
-def adaptive_avg_pool2d(x, output_size):
-    """Means of floor to ceil."""
-    two = [s if o is None else o for o, s in zip(pair(output_size), x.shape[2:])]
-    cut = [[slice(i * s // o, -(-(i + 1) * s // o)) for i in range(o)] for o, s in zip(two, x.shape[2:])]
-    return np.stack([np.stack([x[:, :, r, c].mean((2, 3)) for c in cut[1]], 2) for r in cut[0]], 2)
-
-
-def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
-    """-sum over classes of the smoothed, weighted target times log softmax."""
-    classes = x.shape[1]
-    w = np.ones(classes) if weight is None else weight
-    log_p, across = ref_log_softmax(x, 1), (1, classes) + (1,) * (x.ndim - 2)
-    if target.dtype.kind == "f":
-        t, count = target, x.size // classes
-    else:
-        t = np.moveaxis(np.eye(classes)[np.where(target == ignore_index, 0, target)], -1, 1)
-        t = t * (target != ignore_index)[:, None]
-        count = (t * w.reshape(across)).sum()
-    real = 1 if target.dtype.kind == "f" else (target != ignore_index)[:, None]
-    loss = -((t * (1 - label_smoothing) + label_smoothing / classes * real) * w.reshape(across) * log_p).sum(1)
-    return loss if reduction == "none" else loss.sum() / (count if reduction == "mean" else 1)
-
-
-def ref_log_softmax(x, dim=-1):
-    """x - log sum exp."""
-    z = x - x.max(dim, keepdims=True)
-    return z - np.log(np.exp(z).sum(dim, keepdims=True))
-
-
-def gelu(x, approximate="none"):
-    """By erf or tanh."""
-    if approximate == "tanh":
-        return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x ** 3)))
-    return 0.5 * x * (1 + erf(x / np.sqrt(2)))
-
-
-def batch_norm(x, mean, var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
-    """Per channel."""
-    axes, across = (0, *range(2, x.ndim)), (1, -1) + (1,) * (x.ndim - 2)
-    mean, var = (x.mean(axes), x.var(axes)) if training else (mean, var)
-    y = (x - mean.reshape(across)) / np.sqrt(var.reshape(across) + eps)
-    y = y if weight is None else y * weight.reshape(across)
-    return y if bias is None else y + bias.reshape(across)
-
-
-def layer_norm(x, weight=None, bias=None, normalized_shape=(), eps=1e-5):
-    """Over the last dimensions."""
-    axes = tuple(range(x.ndim - len(pair_or_tuple(normalized_shape)), x.ndim))
-    y = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps)
-    y = y if weight is None else y * weight
-    return y if bias is None else y + bias
-
-
-def pair_or_tuple(v):
-    """A tuple of an int or a tuple."""
-    return (v,) if isinstance(v, int) else tuple(v)
-
-
-# -- samples ------------------------------------------------------------------------------------------------------------
 
 def conv_samples(rng, n):
     """Fixed shapes for what is easily got wrong, then random ones."""
@@ -226,8 +87,8 @@ def transpose_samples(rng, n):
         c, outs, kernel = g * int(rng.integers(1, 4)), int(rng.integers(1, 4)), rng.integers(1, 4, 2)
         kw = {"stride": tuple(stride.tolist()), "padding": tuple(np.minimum(rng.integers(0, 2, 2), kernel - 1).tolist()),
               "output_padding": tuple((stride - 1).tolist()), "groups": g, "dilation": int(rng.integers(1, 3))}
-        b = rng.standard_normal(outs * g) if k % 2 else None
-        yield Sample((rng.standard_normal((n, c, *rng.integers(2, 6, 2))), rng.standard_normal((c, outs, *kernel)), b), kw, c * 9)
+        x, b = rng.standard_normal((n, c, *rng.integers(2, 6, 2))), rng.standard_normal(outs * g) if k % 2 else None
+        yield Sample((x, rng.standard_normal((c, outs, *kernel)), b), kw, c * 9)
 
 
 def transpose_backward(ops, dy, y, s):
@@ -260,7 +121,8 @@ def col2im_samples(rng, n):
 def pool_samples(rng, n, **more):
     """2x2 in all widths around a vector, overlaps, padding, ceil_mode; random ones."""
     for image, kw in (((3, 8, 8), {"kernel_size": 2}), ((2, 9, 7), {"kernel_size": 2}), ((1, 4, 70), {"kernel_size": 2}),
-                      ((2, 9, 9), {"kernel_size": 3, "stride": 2, "padding": 1}), ((2, 6, 40), {"kernel_size": (2, 3), "stride": 1}),
+                      ((2, 9, 9), {"kernel_size": 3, "stride": 2, "padding": 1}),
+                      ((2, 6, 40), {"kernel_size": (2, 3), "stride": 1}),
                       ((1, 5, 5), {"kernel_size": 2, "ceil_mode": True}), ((1, 1, 1), {"kernel_size": 1})):
         yield Sample((spread(rng, n, *image),), kw, 9)
     for _ in range(6):
@@ -290,22 +152,23 @@ def adaptive_samples(rng, n):
 
 def matmul_samples(rng, n):
     """Batches, broadcasting, 1-D operands, every width around a vector."""
-    for a, b in (((n, 5, 7), (n, 7, 3)), ((n, 16, 16), (n, 16, 16)), ((n, 1, 4, 9), (3, 9, 33)), ((3, 4), (n, 4, 17)), ((n, 6, 20), (20, 64)),
-                 ((n, 4), (4, 5)), ((4,), (n, 4, 3)), ((n, 3, 4), (4,)), ((n,), (n,)), ((n, 13, 1), (n, 1, 70)), ((2, n, 31), (2, 31, 48)),
-                 ((n, 2, 70, 40), (1, 2, 40, 15))):
+    for a, b in (((n, 5, 7), (n, 7, 3)), ((n, 16, 16), (n, 16, 16)), ((n, 1, 4, 9), (3, 9, 33)), ((3, 4), (n, 4, 17)),
+                 ((n, 6, 20), (20, 64)), ((n, 4), (4, 5)), ((4,), (n, 4, 3)), ((n, 3, 4), (4,)), ((n,), (n,)),
+                 ((n, 13, 1), (n, 1, 70)), ((2, n, 31), (2, 31, 48)), ((n, 2, 70, 40), (1, 2, 40, 15))):
         yield Sample((rng.standard_normal(a), rng.standard_normal(b)), {}, a[-1])
 
 
 def linear_samples(rng, n):
     """(N, I), (N, T, I), with and without bias."""
     for x, outs, bias in (((n, 13), 10, True), ((n, 3, 7), 4, True), ((n, 70), 1, False), ((9,), 5, True)):
-        yield Sample((rng.standard_normal(x), rng.standard_normal((outs, x[-1])), rng.standard_normal(outs) if bias else None), {}, x[-1])
+        w, b = rng.standard_normal((outs, x[-1])), rng.standard_normal(outs) if bias else None
+        yield Sample((rng.standard_normal(x), w, b), {}, x[-1])
 
 
 def softmax_samples(rng, n):
     """Short, middling and long rows; every axis; the range that overflows without the maximum."""
-    for shape, dim in (((n, 10), -1), ((n, 1), 1), ((n, 48), -1), ((n, 49), -1), ((n, 130), 1), ((n, 7, 3), 1), ((n, 3, 5, 17), 1),
-                       ((n, 5), 0), ((11,), 0), ((2, n, 4, 3), -2)):
+    for shape, dim in (((n, 10), -1), ((n, 1), 1), ((n, 48), -1), ((n, 49), -1), ((n, 130), 1), ((n, 7, 3), 1),
+                       ((n, 3, 5, 17), 1), ((n, 5), 0), ((11,), 0), ((2, n, 4, 3), -2)):
         yield Sample((3 * rng.standard_normal(shape),), {"dim": dim}, shape[dim])
     yield Sample((200 * rng.standard_normal((n, 12)),), {"dim": -1}, 12)
 
@@ -329,7 +192,7 @@ def plain_samples(*kws):
     def samples(rng, n):
         for kw in kws or ({},):
             for shape in ((n,), (n, 3, 5), (n, 2, 33), ()):
-                yield Sample((spread(rng, *shape) * 1.5,), kw)
+                yield Sample((np.asarray(spread(rng, *shape) * 1.5),), kw)
     return samples
 
 
@@ -338,8 +201,8 @@ def batch_samples(rng, n):
     for rest, training, affine in product(((4, 5), (17,), ()), (True, False), (True, False)):
         shape = (n + 2, 3, *rest)                  # more than one number in a channel
         wb = (rng.uniform(0.5, 2, 3), rng.standard_normal(3)) if affine else (None, None)
-        yield Sample((rng.standard_normal(shape) + 1, rng.standard_normal(3), rng.uniform(0.5, 2, 3), *wb), {"training": training},
-                     40, (0, 3, 4) if affine else (0,))
+        yield Sample((rng.standard_normal(shape) + 1, rng.standard_normal(3), rng.uniform(0.5, 2, 3), *wb),
+                     {"training": training}, 40, (0, 3, 4) if affine else (0,))
 
 
 def batch_backward(ops, dy, y, s):
@@ -393,19 +256,22 @@ OPS = {
     "col2im": Entry(col2im_samples, col2im, lambda ops, dy, y, s: (ops.col2im_backward(
         dy, **{k: v for k, v in s.kw.items() if k != "output_size"}),), same_as("fold"), exact=True),
     "max_pool2d": Entry(max_samples, max_pool2d, max_backward, same_as("max_pool2d"), exact=True),
-    "avg_pool2d": Entry(avg_samples, avg_pool2d, lambda ops, dy, y, s: (ops.avg_pool2d_backward(dy, s.arrays[0].shape, **s.kw),),
-                        same_as("avg_pool2d")),
+    "avg_pool2d": Entry(avg_samples, avg_pool2d, lambda ops, dy, y, s: (
+        ops.avg_pool2d_backward(dy, s.arrays[0].shape, **s.kw),), same_as("avg_pool2d")),
     "adaptive_avg_pool2d": Entry(adaptive_samples, adaptive_avg_pool2d, lambda ops, dy, y, s: (
         ops.adaptive_avg_pool2d_backward(dy, s.arrays[0].shape),), same_as("adaptive_avg_pool2d")),
     "matmul": Entry(matmul_samples, np.matmul, lambda ops, dy, y, s: ops.matmul_backward(dy, *s.arrays),
                     lambda F, a, b: a @ b, exact=True),
     "linear": Entry(linear_samples, lambda x, w, b=None: x @ w.T + (0 if b is None else b),
-                    lambda ops, dy, y, s: ops.linear_backward(dy, *s.arrays[:2])[:len(s.gradients())], same_as("linear"), exact=True),
+                    lambda ops, dy, y, s: ops.linear_backward(dy, *s.arrays[:2])[:len(s.gradients())], same_as("linear"),
+                    exact=True),
     "softmax": Entry(softmax_samples, lambda x, dim: ref.softmax(x, dim), from_output("softmax_backward"), same_as("softmax")),
-    "log_softmax": Entry(softmax_samples, ref_log_softmax, from_output("log_softmax_backward"), same_as("log_softmax")),
-    "cross_entropy": Entry(entropy_samples, cross_entropy, from_input("cross_entropy_backward"), same_as("cross_entropy"), out=False),
+    "log_softmax": Entry(softmax_samples, log_softmax, from_output("log_softmax_backward"), same_as("log_softmax")),
+    "cross_entropy": Entry(entropy_samples, cross_entropy, from_input("cross_entropy_backward"), same_as("cross_entropy"),
+                           out=False),
     "relu": Entry(plain_samples(), lambda x: np.maximum(x, 0), from_output("relu_backward"), same_as("relu"), exact=True),
-    "leaky_relu": Entry(plain_samples({}, {"negative_slope": 0.25}), lambda x, negative_slope=0.01: np.where(x > 0, x, negative_slope * x),
+    "leaky_relu": Entry(plain_samples({}, {"negative_slope": 0.25}),
+                        lambda x, negative_slope=0.01: np.where(x > 0, x, negative_slope * x),
                         from_input("leaky_relu_backward"), same_as("leaky_relu")),
     "elu": Entry(plain_samples({}, {"alpha": 0.5}), lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(x)),
                  from_input("elu_backward"), same_as("elu")),
@@ -414,5 +280,5 @@ OPS = {
     "gelu": Entry(plain_samples({}, {"approximate": "tanh"}), gelu, from_input("gelu_backward"), same_as("gelu")),
     "batch_norm": Entry(batch_samples, batch_norm, batch_backward, same_as("batch_norm")),
     "layer_norm": Entry(layer_samples, layer_norm, layer_backward, lambda F, x, weight, bias, normalized_shape: F.layer_norm(
-        x, pair_or_tuple(normalized_shape), weight, bias), names=("x", "weight", "bias")),
+        x, as_tuple(normalized_shape), weight, bias), names=("x", "weight", "bias")),
 }

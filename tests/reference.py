@@ -23,33 +23,98 @@ def conv2d(x, w, b=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=
     return y if b is None else y + b[:, None, None]
 
 
-def windows(x, kernel, stride, padding):
-    """Yield (row, col, the window's cells clipped at the image) for each output pixel."""
-    rows, cols = ((x.shape[2 + a] + 2 * padding[a] - kernel[a]) // stride[a] + 1 for a in (0, 1))
-    for oy in range(rows):
-        for ox in range(cols):
-            y0, x0 = oy * stride[0] - padding[0], ox * stride[1] - padding[1]
-            yield oy, ox, x[:, :, max(y0, 0):y0 + kernel[0], max(x0, 0):x0 + kernel[1]]
+def conv_transpose2d(x, w, b=None, stride=(1, 1), padding=(0, 0), output_padding=(0, 0), dilation=(1, 1), groups=1):
+    """(N, C, H, W), (C, O / groups, KH, KW) -> (N, O, H', W'): every input pixel lays its weighted kernel into the result."""
+    (n, c, h, wide), (_, outs, kh, kw) = x.shape, w.shape
+    full = [(s - 1) * stride[a] + dilation[a] * (k - 1) + 1 + output_padding[a] for a, (s, k) in enumerate(((h, kh), (wide, kw)))]
+    y = np.zeros((n, outs * groups, *full))
+    for i in range(c):
+        first = i // (c // groups) * outs
+        for ky in range(kh):
+            for kx in range(kw):
+                rows = slice(ky * dilation[0], ky * dilation[0] + (h - 1) * stride[0] + 1, stride[0])
+                cols = slice(kx * dilation[1], kx * dilation[1] + (wide - 1) * stride[1] + 1, stride[1])
+                y[:, first:first + outs, rows, cols] += np.einsum("nhw,o->nohw", x[:, i], w[i, :, ky, kx])
+    y = y[:, :, padding[0]:full[0] - padding[0], padding[1]:full[1] - padding[1]]
+    return y if b is None else y + b[:, None, None]
 
 
-def pool(x, reduce, kernel, stride, padding):
-    """(N, C, H, W) -> (N, C, H', W') with reduce(window) -> (N, C)."""
-    rows, cols = ((x.shape[2 + a] + 2 * padding[a] - kernel[a]) // stride[a] + 1 for a in (0, 1))
-    y = np.empty((*x.shape[:2], rows, cols))
-    for oy, ox, cells in windows(x, kernel, stride, padding):
-        y[:, :, oy, ox] = reduce(cells)
+def pool(x, reduce, kernel, stride, padding, ceil_mode=False):
+    """(N, C, H, W) -> (N, C, H', W') with reduce(the window's cells in the image, cells with padding) -> (N, C)."""
+    starts = []
+    for size, k, s, p in zip(x.shape[2:], kernel, stride, padding):
+        at = list(range(-p, size + p - k + 1, s))
+        if ceil_mode and at[-1] + k < size + p and at[-1] + s < size:
+            at.append(at[-1] + s)
+        starts.append(at)
+    y = np.empty((*x.shape[:2], *map(len, starts)))
+    for oy, y0 in enumerate(starts[0]):
+        for ox, x0 in enumerate(starts[1]):
+            cells = np.prod([min(at + k, size + p) - at for at, k, size, p in zip((y0, x0), kernel, x.shape[2:], padding)])
+            y[:, :, oy, ox] = reduce(x[:, :, max(y0, 0):y0 + kernel[0], max(x0, 0):x0 + kernel[1]], cells)
     return y
 
 
-def max_pool2d(x, kernel, stride, padding=(0, 0)):
+def max_pool2d(x, kernel, stride, padding=(0, 0), ceil_mode=False):
     """The greatest of each window."""
-    return pool(x, lambda cells: cells.max((2, 3)), kernel, stride, padding)
+    return pool(x, lambda window, cells: window.max((2, 3)), kernel, stride, padding, ceil_mode)
 
 
-def avg_pool2d(x, kernel, stride, padding=(0, 0), count_include_pad=True):
+def avg_pool2d(x, kernel, stride, padding=(0, 0), ceil_mode=False, count_include_pad=True):
     """The mean of each window; padding counts as zeros where count_include_pad says so."""
-    size = kernel[0] * kernel[1]
-    return pool(x, lambda cells: cells.sum((2, 3)) / size if count_include_pad else cells.mean((2, 3)), kernel, stride, padding)
+    def mean(window, cells):
+        return window.sum((2, 3)) / cells if count_include_pad else window.mean((2, 3))
+    return pool(x, mean, kernel, stride, padding, ceil_mode)
+
+
+def adaptive_avg_pool2d(x, size):
+    """The means of size[0] x size[1] windows over the image."""
+    y = np.empty((*x.shape[:2], *size))
+    for i in range(size[0]):
+        for j in range(size[1]):
+            (top, bottom), (left, right) = (
+                (int(np.floor(k * n / out)), int(np.ceil((k + 1) * n / out))) for k, n, out in zip((i, j), x.shape[2:], size))
+            y[:, :, i, j] = x[:, :, top:bottom, left:right].mean((2, 3))
+    return y
+
+
+def nearest(x, size, scale=None):
+    """x[floor(i H / H'), floor(j W / W')]; given scales stand for H' / H and W' / W."""
+    scale = scale or [out / n for out, n in zip(size, x.shape[2:])]
+    rows, cols = (np.floor(np.arange(out) / s + 1e-9).astype(int) for out, s in zip(size, scale))
+    return x[:, :, rows][..., cols]
+
+
+def bilinear(x, size, scale=None, align_corners=False):
+    """Interpolated between pixel centres; beyond the outermost ones their value goes on."""
+    scale = scale or [out / n for out, n in zip(size, x.shape[2:])]
+    for axis, out, s in zip((2, 3), size, scale):
+        n = x.shape[axis]
+        at = np.arange(out) * (n - 1) / max(out - 1, 1) if align_corners else (np.arange(out) + 0.5) / s - 0.5
+        x = np.apply_along_axis(lambda line: np.interp(at, np.arange(n), line), axis, x)
+    return x
+
+
+def normalised(x, axes, eps):
+    """Mean 0 and variance 1 over axes."""
+    return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps)
+
+
+def layer_norm(x, dims, w=1.0, b=0.0, eps=1e-5):
+    """Over the last `dims` dimensions."""
+    return normalised(x, tuple(range(-dims, 0)), eps) * w + b
+
+
+def group_norm(x, groups, w=None, b=None, eps=1e-5):
+    """Over the channels of a group and all that follows."""
+    y = normalised(x.reshape(len(x), groups, -1), -1, eps).reshape(x.shape)
+    each = (-1,) + (1,) * (x.ndim - 2)
+    return y if w is None else y * w.reshape(each) + b.reshape(each)
+
+
+def maxout(x, w, b, pieces):
+    """The greatest of `pieces` linear layers."""
+    return (x @ w.T + b).reshape(len(x), pieces, -1).max(1)
 
 
 def linear(x, w, b=None):

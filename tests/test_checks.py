@@ -67,7 +67,7 @@ def test_the_gates_of_a_course():
     assert_allclose(checks.numerical_gradient(lambda x: f(w, x), x), [0.39, -0.59], atol=0.005)
 
 
-@pytest.mark.parametrize("loss_fn, targets", [(nn.CrossEntropyLoss(), "labels"), (nn.CrossEntropyLoss("sum"), "labels"),
+@pytest.mark.parametrize("loss_fn, targets", [(nn.CrossEntropyLoss(), "labels"), (nn.CrossEntropyLoss(reduction="sum"), "labels"),
                                               (nn.MSELoss(), "numbers")])
 def test_gradcheck(loss_fn, targets, isa, rng):
     model = small()

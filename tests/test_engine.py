@@ -86,8 +86,9 @@ def test_set_num_threads():
     assert lw.get_num_threads() == 3
     lw.set_num_threads(1)
     assert lw.get_num_threads() == 1
-    with pytest.raises(ValueError, match="expected an integer of 1 or more, got 0"):
-        lw.set_num_threads(0)
+    for n in 0, 1025, 2.0, True:
+        with pytest.raises(ValueError, match=f"expected an integer from 1 to 1024, got {n}"):
+            lw.set_num_threads(n)
 
 
 def test_threadpoolctl_sees_and_limits():

@@ -98,7 +98,7 @@ def test_logistic_regression_reaches_scikit_learns_coefficients(rng):
 
     def closure():
         opt.zero_grad()
-        loss = nn.CrossEntropyLoss("sum")(model(x), y)
+        loss = nn.CrossEntropyLoss(reduction="sum")(model(x), y)
         loss.backward()
         l2.add_grad()
         return loss.item() + l2.value()

@@ -94,7 +94,7 @@ def test_cifar_cnn_step(rng):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_losses(reduction, rng):
     x, y = rng.standard_normal((19, 7)).astype(np.float32), rng.integers(0, 7, 19)
-    mine = nn.CrossEntropyLoss(reduction)(as_value(x), y).item()
+    mine = nn.CrossEntropyLoss(reduction=reduction)(as_value(x), y).item()
     assert mine == pytest.approx(torch.nn.CrossEntropyLoss(reduction=reduction)(torch.from_numpy(x), torch.from_numpy(y)).item(), rel=1e-5)
     t = rng.standard_normal((19, 7)).astype(np.float32)
     mine = nn.MSELoss(reduction)(as_value(x), t).item()

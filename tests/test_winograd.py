@@ -35,7 +35,7 @@ def results(layer, x, target):
 
 def points(layer, x):
     """Products of a tile in each convolution of a traced call."""
-    return [node.op.points(node) for node in topological([layer(x).node]) if hasattr(node.op, "points")]
+    return [node.op.points(node.op.output(node)[2]) for node in topological([layer(x).node]) if hasattr(node.op, "points")]
 
 
 @EVERY

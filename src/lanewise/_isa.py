@@ -4,6 +4,7 @@ import os
 
 from ._kernels import cpu
 
+SPINS = "1000"              # of a waiting OpenMP thread before it sleeps
 LEVEL = cpu.level()
 ISAS = ["v4", "v3", "v2"] if LEVEL else ["generic"]
 
@@ -37,8 +38,21 @@ def kernels(name, dtype, build=None):
     key = (build or isa, dtype, name)               # a dtype or its name: the text of one costs microseconds
     found = _modules.get(key)
     if found is None:
-        found = _modules[key] = importlib.import_module(f"lanewise._kernels.{key[0]}_{dtype}.{name}")
+        found = _modules[key] = _load(f"lanewise._kernels.{key[0]}_{dtype}.{name}")
     return found
+
+
+def _load(module):
+    # OpenMP's runtime reads the time that a waiting thread spins when it is first loaded. Its default, about 10 ms, is for a
+    # machine of one's own: beside another busy process a step then takes 20 times as long. What the user asks for stands.
+    asked = "GOMP_SPINCOUNT" in os.environ or "OMP_WAIT_POLICY" in os.environ
+    if not asked:
+        os.environ["GOMP_SPINCOUNT"] = SPINS
+    try:
+        return importlib.import_module(module)
+    finally:
+        if not asked:
+            del os.environ["GOMP_SPINCOUNT"]
 
 
 def engine(dtype, build=None):

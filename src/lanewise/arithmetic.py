@@ -151,7 +151,7 @@ def _total(x, mean):
     shape = x.node.shape
     every = graph.apply(reduce.Sum(tuple(range(len(shape))), False, 1 / math.prod(shape) if mean else 1.0), x)
     # a parameter's value is that of every sample: its mean over the batch
-    return graph.Loss([(1.0, Total("mean" if mean or x.n is None else "sum"), every, None)])
+    return graph.Loss([(1.0, Total("mean" if mean or x.n is None else "sum"), every, ())])
 
 
 def sum(x, dim=None, keepdim=False, *, axis=None):

@@ -1,20 +1,23 @@
 """The command: lanewise train, predict, info."""
+import errno
 import math
 import os
 import platform
 import sys
+import tempfile
 import time
+from contextlib import contextmanager
 
 import click
 import numpy as np
 
 from . import __version__, _isa, data, io, nn, optim, threads
-from .errors import DataError, DtypeError, LabelError, NonFiniteError, ShapeError, WeightsError
+from .errors import DataError, DtypeError, NonFiniteError, WeightsError
 from .models import MODELS
 from .rng import manual_seed
 from .train import Trainer
 
-MISTAKES = (DataError, DtypeError, LabelError, ShapeError, WeightsError, ValueError)
+MISTAKES = (DtypeError, ValueError)                    # ValueError: lanewise's other errors are of it
 # set: (model, epochs, batch size, rate for Adam, rate for SGD); the rates are the top of a one-cycle schedule
 DEFAULTS = {"fashion-mnist-mini": ("lenet5", 20, 32, 3e-3, 0.05), "fashion-mnist": ("lenet5", 10, 128, 6e-3, 0.1),
             "mnist": ("lenet5", 5, 128, 6e-3, 0.1), "cifar-10": ("cifar_cnn", 5, 128, 4e-3, 0.1)}
@@ -31,70 +34,119 @@ def cpu_name():
 
 def machine():
     """One line: processor, build, threads."""
+    n = threads.get_num_threads()
     level = f"x86-64-{_isa.isa}" if _isa.LEVEL else _isa.isa
-    return f"{cpu_name()}, {level} ({_isa.engine('float32').lanes} lanes), {threads.get_num_threads()} threads"
+    return f"{cpu_name()}, {level} ({_isa.engine('float32').lanes} lanes), {n} thread{'s' * (n > 1)}"
 
 
 class Report:
-    """Progress: a live bar on a terminal, a line an epoch elsewhere."""
+    """Progress: one line for every finished epoch, and on a terminal a live bar under them for the epoch that runs."""
+    BAR = "{desc} |{bar}|"
+    UPDATE = 0.05           # seconds between two pictures of the bar
 
     def __init__(self, epochs, images):
         self.epochs, self.images, self.bar = epochs, images, None
         self.live, self.start, self.done, self.shown = sys.stderr.isatty(), time.perf_counter(), 0, 0.0
-        self.last = None
 
     def __call__(self, epoch, step, steps, loss, accuracy, n):
         self.done += n
         now = time.perf_counter()
-        self.last = (loss, accuracy)
+        head = f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"
+        numbers = f"loss {loss:.4f}  accuracy {100 * accuracy:5.1f} %  {self.done / (now - self.start):9,.0f} images/s"
         if self.live:
-            if step == 0:
+            if self.bar is None:
                 from tqdm import tqdm
-                self.close()
-                self.bar = tqdm(total=self.images, unit=" images", leave=True, unit_scale=True, mininterval=0.05,
-                                desc=f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}", dynamic_ncols=True)
-            self.bar.update(n)
-            if now - self.shown > 0.05 or step == steps - 1:
-                self.bar.set_postfix_str(f"loss {loss:.4f}, accuracy {100 * accuracy:.1f} %", refresh=False)
+                self.bar = tqdm(total=self.images, leave=False, bar_format=self.BAR, dynamic_ncols=True, desc=head)
+            if step == 0:
+                self.bar.n = 0
+            self.bar.n += n
+            if now - self.shown > self.UPDATE:
+                self.bar.set_description_str(f"{head}  {numbers}")
                 self.shown = now
-        elif step == steps - 1:
-            click.echo(f"epoch {epoch + 1}/{self.epochs}  loss {loss:.4f}  accuracy {100 * accuracy:.1f} %  "
-                       f"{self.done / (now - self.start):,.0f} images/s")
+        if step == steps - 1:
+            if self.live:
+                self.bar.clear()
+            click.echo(f"{head}  {numbers}")
 
     def close(self):
-        """Finish the bar's line."""
+        """Take the bar away."""
         if self.bar is not None:
             self.bar.close()
             self.bar = None
 
 
+class Mistake(click.ClickException):
+    """One line on the standard error, and an exit status: 2 for a wrong command line, 1 for all else."""
+
+    def __init__(self, message, exit_code=1):
+        super().__init__(" ".join(message.split()))
+        self.exit_code = exit_code
+
+
+@contextmanager
+def one_line():
+    """Turn a user's mistake into one line, without a traceback."""
+    try:
+        yield
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "lanewise"
+        raise Mistake(f"{error.format_message().rstrip('.')} (see '{command} --help')", 2) from None
+    except MISTAKES as error:
+        raise Mistake(str(error)) from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:                  # `lanewise info | head -1`: click ends quietly
+            raise
+        raise Mistake(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from None
+
+
 class Mistakes(click.Group):
-    """A group whose commands turn a user's mistake into one line, without a traceback."""
+    """A group that reports every mistake, in its own options and in its commands, as one line."""
+
+    def make_context(self, *args, **kw):
+        """Parse the group's own options."""
+        with one_line():
+            return super().make_context(*args, **kw)
 
     def invoke(self, ctx):
-        try:
+        """Parse and run a command."""
+        with one_line():
             return super().invoke(ctx)
-        except (*MISTAKES, OSError) as error:
-            raise click.ClickException(" ".join(str(error).split())) from None
 
 
-@click.group(cls=Mistakes, context_settings=dict(help_option_names=["-h", "--help"]))
+def finite(ctx, param, value):
+    """An option's number, which must not be NaN or infinite."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    return value
+
+
+@click.group(cls=Mistakes, invoke_without_command=True, context_settings=dict(help_option_names=["-h", "--help"]))
 @click.version_option(__version__, prog_name="lanewise")
-def main():
+@click.pass_context
+def main(ctx):
     """Train small CNNs on a CPU, fast: one sample per SIMD lane."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
-@main.command()
+@main.command(epilog="""\b
+Examples:
+  lanewise train
+  lanewise train --data mnist --epochs 3 --output digits.safetensors
+  lanewise train --data cifar-10 --optimizer sgd --lr 0.05 --threads 2""")
 @click.option("--data", "name", default="fashion-mnist-mini", show_default=True, type=click.Choice(list(data.SETS)),
-              help="The data set; the first one is inside the package.")
-@click.option("--model", type=click.Choice(list(MODELS)), help="Default: lenet5, for cifar-10 cifar_cnn.")
-@click.option("--epochs", type=click.IntRange(1), help="Default: 20, 10, 5 and 5 for the four sets.")
-@click.option("--batch-size", type=click.IntRange(1), help="Default: 32 for the first set, else 128.")
+              help="The data set; the first one is inside the package, README.md says how to get the others.")
+@click.option("--model", type=click.Choice(list(MODELS)), metavar="NAME",
+              help=f"The network: {', '.join(MODELS)}.  [default: lenet5; cifar_cnn for cifar-10]")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the data.  [default: 20, 10, 5, 5 for the four sets]")
+@click.option("--batch-size", type=click.IntRange(1), help="Images of a step.  [default: 32 for the first set, else 128]")
 @click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True,
-              help="sgd: Nesterov momentum 0.9, weight decay 5e-4.")
-@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Top of the one-cycle schedule; default by data set.")
+              help="sgd has Nesterov momentum 0.9 and weight decay 5e-4.")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), callback=finite,
+              help="Learning rate, the top of a one-cycle schedule.  [default: by data set]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of initial weights and shuffling.")
-@click.option("--threads", "n_threads", type=click.IntRange(1), help="Default: what the machine allows.")
+@click.option("--threads", "n_threads", type=click.IntRange(1, threads.MOST),
+              help="Threads.  [default: what the machine allows]")
 @click.option("--output", default="lanewise-model.safetensors", show_default=True, type=click.Path(dir_okay=False),
               help="Where the weights go; the history goes beside them as JSON.")
 def train(name, model, epochs, batch_size, optimizer, lr, seed, n_threads, output):
@@ -102,9 +154,13 @@ def train(name, model, epochs, batch_size, optimizer, lr, seed, n_threads, outpu
     start = time.perf_counter()
     if n_threads:
         threads.set_num_threads(n_threads)
-    folder = os.path.dirname(os.path.abspath(output))
-    if not os.access(folder, os.W_OK):
-        raise DataError(f"--output {output}: the folder {folder} does not exist or cannot be written")
+    folder = os.path.dirname(os.path.realpath(output))
+    try:
+        tempfile.TemporaryFile(dir=folder).close()      # now, not after the training
+    except OSError as error:
+        raise DataError(f"--output {output}: cannot write to the folder {folder} ({error.strerror})") from None
+    if os.path.exists(output) and not os.path.isfile(output):
+        raise DataError(f"--output {output}: expected the name of a file, got a device")
     preset = DEFAULTS[name]
     model, epochs, batch_size = model or preset[0], epochs or preset[1], batch_size or preset[2]
     lr = lr or preset[3 if optimizer == "adam" else 4]
@@ -118,7 +174,7 @@ def train(name, model, epochs, batch_size, optimizer, lr, seed, n_threads, outpu
     schedule = optim.OneCycleLR(opt, lr, total_steps=epochs * steps)
     trainer = Trainer(net, loss_fn, opt)
     click.echo(f"machine   {machine()}")
-    click.echo(f"data      {name}: {len(training):,} training and {len(test):,} test images of "
+    click.echo(f"data      {name}: {len(training):,} + {len(test):,} test images, "
                f"{'x'.join(map(str, training.shape))}, {training.n_classes} classes")
     click.echo(f"model     {model}, {sum(p.data.size for p in net.parameters()):,} parameters; {optimizer}, one-cycle rate "
                f"{lr:g}, batches of {batch_size}")
@@ -138,8 +194,8 @@ def train(name, model, epochs, batch_size, optimizer, lr, seed, n_threads, outpu
     seconds = time.perf_counter() - began
     result = trainer.evaluate(test)
     if stopped or failed:
-        click.echo(f"stopped   {'by Ctrl-C' if stopped else failed}; the weights of the last good step are kept")
-    click.echo(f"test      loss {result['loss']:.4f}, accuracy {100 * result['accuracy']:.2f} %")
+        click.echo("stopped   " + ("by Ctrl-C: the weights of the last step are kept" if stopped else str(failed)))
+    click.secho(f"test      accuracy {100 * result['accuracy']:.2f} %, loss {result['loss']:.4f}", bold=True)
     history = output[:-len(".safetensors")] if output.endswith(".safetensors") else output
     history += ".history.json"
     io.save(net, output, dict(model=model, shape=shape, mean=training.mean, std=training.std, classes=training.classes))
@@ -155,17 +211,19 @@ def train(name, model, epochs, batch_size, optimizer, lr, seed, n_threads, outpu
 
 @main.command()
 @click.argument("model", type=click.Path(dir_okay=False))
-@click.argument("images", nargs=-1, required=True, type=click.Path(dir_okay=False))
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(dir_okay=False))
 def predict(model, images):
     """Classify image files with a saved MODEL."""
     state, about = io.read(model)
-    if about.get("model") not in MODELS:
-        raise WeightsError(f"{model}: expected a model that 'lanewise train' saved, got weights without a model's name")
-    shape = about["shape"]
-    net = MODELS[about["model"]](**shape)
+    try:
+        shape, mean, std = about["shape"], about["mean"], about["std"]
+        net = MODELS[about["model"]](**shape)
+    except (KeyError, TypeError, ValueError):
+        raise WeightsError(f"{model}: expected a model that 'lanewise train' saved, got weights without its description") \
+            from None
     net.load_state_dict(state)
     x = np.stack([_image(path, shape["channels"], shape["size"]) for path in images])
-    ds = data.Dataset(x, np.zeros(len(x), np.int64), about["mean"], about["std"])
+    ds = data.Dataset(x, np.zeros(len(x), np.int64), mean, std)
     scores = Trainer(nn.Sequential(net, nn.Softmax(1)), None).predict(ds)
     for path, p in zip(images, scores):
         best = np.argsort(-p)[:3]
@@ -181,21 +239,20 @@ def _image(path, channels, size):
             return np.asarray(file, np.uint8).reshape(size, size, channels).transpose(2, 0, 1)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (UnidentifiedImageError, OSError):
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
         raise DataError(f"{path}: expected an image file, got another format or a truncated one") from None
 
 
 @main.command()
 def info():
-    """Show the machine, the build of the kernels, the thread limits, and which data sets are there."""
+    """Show the machine, the kernels' builds and the data sets."""
     click.echo(f"lanewise  {__version__}")
     click.echo(f"machine   {machine()}")
     click.echo(f"builds    {', '.join(_isa.supported())} can run here; LANEWISE_ISA forces one")
     click.echo(f"numpy     {np.__version__}, Python {platform.python_version()}")
     click.echo(f"data      {data.home()}")
     for name in data.SETS:
-        there = name == "fashion-mnist-mini" or (data.home() / name).is_dir()
-        click.echo(f"          {name}: {'here' if there else 'not here'}")
+        click.echo(f"          {name}: {data.where(name) or 'not here'}")
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ class ShapeError(ValueError):
 
     def __init__(self, message):
         super().__init__(message)
-        self.layer, self.path = None, []
+        self.layer, self.owner, self.path = None, None, ""
 
     def __str__(self):
         if self.layer is None:
             return super().__str__()
-        name = f" '{'.'.join(self.path)}'" if self.path else ""
+        name = f" '{self.path}'" if self.path else ""
         return f"[{self.layer}{name}] {super().__str__()}"
 
 
@@ -21,6 +21,10 @@ class DtypeError(TypeError):
 
 class LabelError(ValueError):
     """Class labels are not integers of the right range."""
+
+
+class RangeError(IndexError):
+    """An index lies outside the table that it is looked up in."""
 
 
 class NonFiniteError(FloatingPointError):

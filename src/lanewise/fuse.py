@@ -1,7 +1,9 @@
 """Rewrites of a graph before it is planned: fewer passes over the same numbers."""
 from .graph import Node, topological
+from .nodes.batchnorm import BatchNorm
 from .nodes.conv import Conv2d
 from .nodes.dense import Linear
+from .nodes.depthwise import DepthwiseConv2d
 from .nodes.elementwise import ReLU
 from .nodes.pool import ConvMaxPool, MaxPool2d
 
@@ -23,7 +25,8 @@ def fuse(outputs):
     for node in order:
         inputs = tuple(new[id(i)] for i in node.inputs)
         op, before = node.op, inputs[0].op if inputs else None
-        if isinstance(op, ReLU) and type(before) in (Conv2d, Linear) and not before.relu and private(node.inputs[0]):
+        fits = type(before) in (Conv2d, DepthwiseConv2d, Linear, BatchNorm)
+        if isinstance(op, ReLU) and fits and not before.relu and private(node.inputs[0]):
             new[id(node)] = Node(before.with_relu(), inputs[0].inputs)
         elif isinstance(op, MaxPool2d) and ConvMaxPool.fits(before, op) and private(node.inputs[0]):
             new[id(node)] = Node(ConvMaxPool(before, op), inputs[0].inputs)

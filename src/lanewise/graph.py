@@ -1,9 +1,10 @@
 """Traced values: calling modules on a Value records nodes; nothing is computed until a number is asked for."""
 import numpy as np
 
-from .errors import DtypeError, ShapeError
+from .errors import DtypeError, RangeError, ShapeError
 from .operators import Arithmetic
 from .parameter import Parameter
+from .rng import as_rng
 
 
 class Node:
@@ -30,7 +31,8 @@ def topological(outputs):
 
 
 class Input:
-    """A leaf: what the caller binds. uint8 is scaled as x * scale[c] + shift[c] on its way into lanes."""
+    """A leaf: what the caller binds. uint8 is scaled as x * scale[c] + shift[c] on its way into lanes; int64, indices, stay
+    outside, and the operation that looks them up reads them there."""
     params = ()
 
     def __init__(self, shape, kind, scale=None, wants_grad=False):
@@ -62,19 +64,43 @@ def tensor(data, requires_grad=False):
     return Tensor(data, requires_grad)
 
 
-KINDS = {np.dtype(kind): kind for kind in ("float32", "float64", "uint8")}        # native byte order
+KINDS = {np.dtype(kind): kind for kind in ("float32", "float64", "uint8", "int64")}       # native byte order
+
+
+def _not_numbers(dtype):
+    return DtypeError(f"expected an input of float32, float64 or uint8 (scaled to 0..1), got {dtype}: "
+                      f"convert it with x.astype(np.float32)")
+
+
+def refuse_indices(node):
+    """DtypeError for an input of integers, which only an Embedding takes."""
+    if isinstance(node.op, Input) and node.op.kind == "int64":
+        raise _not_numbers("int64")
 
 
 class Feed:
     """What is bound to an Input for one call: an array, or rows `index` of one."""
-    __slots__ = ("array", "index", "n", "tensor")
+    __slots__ = ("array", "index", "n", "tensor", "_key")
 
     def __init__(self, array, index=None, tensor=None):
-        self.array, self.index, self.tensor = array, index, tensor
+        self.array, self.index, self.tensor, self._key = array, index, tensor, None
         self.n = len(array) if index is None else len(index)
+
+    def key(self):
+        """The key of this call's random numbers, drawn once: every run of it has the same dropout masks."""
+        if self._key is None:
+            self._key = int(as_rng().integers(1 << 63))
+        return self._key
 
     def bound(self):
         return self.array if self.index is None else (self.array, self.index)
+
+    def require_below(self, limit):
+        """RangeError unless the indices of this call lie in 0 .. limit - 1."""
+        x = self.array if self.index is None else self.array[self.index]
+        low, high = int(x.min()), int(x.max())
+        if low < 0 or high >= limit:
+            raise RangeError(f"Embedding expected indices from 0 to {limit - 1}, got {low if low < 0 else high}")
 
 
 def leaf(x):
@@ -87,10 +113,11 @@ def leaf(x):
     if not isinstance(x, np.ndarray):
         x = np.asarray(x)
     kind = KINDS.get(x.dtype)
+    if kind is None and x.dtype.kind in "iu":
+        x, kind = x.astype(np.int64), "int64"
     if kind is None:
-        raise DtypeError(f"expected an input of float32, float64 or uint8 (scaled to 0..1), got {x.dtype}: "
-                         f"convert it with x.astype(np.float32)")
-    if x.ndim < 2:
+        raise _not_numbers(x.dtype)
+    if x.ndim < (1 if kind == "int64" else 2):
         raise ShapeError(f"expected an input with the batch first, (N, ...), got shape {x.shape}")
     if x.size == 0:
         raise ShapeError(f"expected at least one sample, got an empty batch of shape {x.shape}")
@@ -205,6 +232,9 @@ def merge(values):
 def apply(op, *values):
     """Record `op` on traced values (arrays become leaves)."""
     values = [as_value(v) for v in values]
+    if not op.takes_integers:
+        for v in values:
+            refuse_indices(v.node)
     if len(values) == 1:
         v = values[0]
         return Value(Node(op, (v.node,)), v.feeds, v.n, v.train)
@@ -230,12 +260,12 @@ def as_value(x):
 
 
 def run_dtype(nodes, feeds):
-    """"float32" or "float64": that of the parameters and inputs, which must agree; uint8 goes with either."""
+    """"float32" or "float64": that of the parameters and inputs, which must agree; uint8 and indices go with either."""
     kinds = {}
     for node in topological(nodes):
         for p in node.op.params:
             kinds.setdefault(p.data.dtype.name, f"parameter '{p.name}'")
-        if isinstance(node.op, Input) and node.op.kind != "uint8":
+        if isinstance(node.op, Input) and node.op.kind not in ("uint8", "int64"):
             kinds.setdefault(node.op.kind, "the input")
     if len(kinds) > 1:
         (a, who_a), (b, who_b) = sorted(kinds.items())
@@ -260,7 +290,7 @@ class Loss:
     """A loss that nothing has computed yet: weighted terms on traced values. `a + 2 * b` joins losses."""
 
     def __init__(self, terms):
-        self.terms = terms                      # [(weight, loss op, Value, target or None)]
+        self.terms = terms                      # [(weight, loss op, Value, arrays of its targets)]
         self._plan = self._losses = self._hits = self._run = None
 
     def __mul__(self, factor):
@@ -296,7 +326,7 @@ class Loss:
         nodes, feeds, n = merge([t[2] for t in terms])
         self._plan, feeds = plan_for(nodes, [(t[0], t[1]) for t in terms], backward, feeds)
         outputs, self._losses, self._hits = self._plan.run(
-            feeds, n or 1, [t[3] for t in terms if t[3] is not None], reduce and self._plan.grads_empty)
+            feeds, n or 1, [t[3] for t in terms], reduce and self._plan.grads_empty)
         self._run = self._plan.runs if backward else None
         for (_, _, v, _), out in zip(terms, outputs):
             v._result = out if v.n is not None else out[0]
@@ -326,9 +356,47 @@ class Loss:
 
     @property
     def correct(self):
-        """How many samples of the batch the first term classified correctly."""
+        """How many labels of the batch the first term over classes has right: the greatest score is theirs. Of probabilities
+        the label is the greatest; a label that ignore_index names is never right."""
         self.item()
+        if self._hits is None:
+            raise ValueError("correct: expected a loss over classes, got one of numbers")
         return int(self._hits.sum())
+
+    @property
+    def counted(self):
+        """How many labels `correct` is out of: those of the batch, pixel by pixel, but not the ignored ones."""
+        return next((op.counted(arrays) for _, op, _, arrays in self.terms if op.counts), 0)
 
     def __repr__(self):
         return f"Loss({self.item():.6g})"
+
+
+class LossArray:
+    """What a loss with reduction "none" gives: the numbers before any sum, in an array when asked for (`numpy()`)."""
+    __array_priority__ = 1000
+
+    def __init__(self, op, value, arrays):
+        self._op, self._value, self._arrays, self._result = op, value, arrays, None
+        self.shape = (value.n, *op.out_shape(value.node.shape))
+
+    def numpy(self):
+        """(N, ...) array, one number for each target."""
+        if self._result is None:
+            from .plan import plan_for
+            plan, feeds = plan_for([self._value.node], [(1.0, self._op)], False, self._value.feeds)
+            (self._value._result,), (self._result,), _ = plan.run(feeds, self._value.n, [self._arrays])
+        return self._result
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.numpy(), dtype)
+
+    def backward(self):
+        """ValueError: there is no one number to differentiate."""
+        raise ValueError(f"{self._op.name}: backward() and item() need one number, expected reduction 'mean' or 'sum' (and "
+                         f"sample_weight for samples that count differently), got 'none'")
+
+    item = __float__ = backward
+
+    def __repr__(self):
+        return f"LossArray(shape={self.shape})"

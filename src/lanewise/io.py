@@ -1,7 +1,8 @@
 """Files: weights as safetensors, JSON beside them; each whole or not there at all."""
+import errno
 import json
+import math
 import os
-import tempfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -12,19 +13,20 @@ from .errors import WeightsError
 
 def write_whole(path, data):
     """Write bytes to a temporary file beside `path`, sync it, rename it: a reader or a crash never sees half a file."""
-    path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():            # a rename would put a file in the place of a device
+        raise FileExistsError(errno.EEXIST, "is not a regular file", str(path))
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:             # as any new file: its mode follows the umask
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
         raise
     if hasattr(os, "O_DIRECTORY"):
         folder = os.open(path.parent, os.O_DIRECTORY)
@@ -38,7 +40,7 @@ def save(model, path, metadata=None):
     """Save a module's state_dict() (or a dict of arrays) as safetensors; `metadata`: JSON-able, kept with it."""
     from safetensors.numpy import save as encode
     state = model if isinstance(model, dict) else model.state_dict()
-    arrays = {k: np.ascontiguousarray(v) for k, v in state.items()}
+    arrays = {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in state.items()}
     write_whole(path, encode(arrays, {"lanewise": json.dumps(metadata or {})}))
 
 
@@ -55,6 +57,8 @@ def load(path, model=None):
 def read(path):
     """(arrays by name, metadata) of a file that save() wrote."""
     from safetensors import SafetensorError, safe_open
+    if Path(path).exists() and not Path(path).is_file():
+        raise WeightsError(f"{path}: expected a safetensors file, got a directory or device")
     try:
         with safe_open(str(path), framework="numpy") as file:
             names = file.keys()
@@ -64,7 +68,9 @@ def read(path):
         raise WeightsError(f"{path}: cannot be read ({error.strerror or 'no such file'})") from None
     except (SafetensorError, ValueError):
         raise WeightsError(f"{path}: expected a safetensors file, got a truncated one or another format") from None
-    return state, metadata
+    except TypeError as error:
+        raise WeightsError(f"{path}: expected weights of a number type that NumPy has ({error})") from None
+    return state, metadata if isinstance(metadata, dict) else {}
 
 
 def save_checkpoint(path, model, optimizer=None, schedule=None, metadata=None):
@@ -104,5 +110,13 @@ def load_checkpoint(path, model, optimizer=None, schedule=None):
 
 
 def save_json(path, value):
-    """Write JSON, whole or not at all."""
-    write_whole(path, (json.dumps(value, indent=1) + "\n").encode())
+    """Write JSON, whole or not at all; NaN and infinities, which JSON lacks, as null."""
+    write_whole(path, (json.dumps(_finite(value), indent=1, allow_nan=False) + "\n").encode())
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -114,6 +114,51 @@ class Parameter(Arithmetic):
         return f"Parameter(shape={self.shape}, dtype={self.dtype})"
 
 
+class Buffer:
+    """An array that belongs to a module's state and is not trained: running statistics. `.data` is a NumPy view."""
+
+    def __init__(self, data):
+        self._data = np.ascontiguousarray(data).reshape(np.shape(data))
+
+    @property
+    def data(self):
+        """The numbers."""
+        return self._data
+
+    @data.setter
+    def data(self, value):
+        value = np.asarray(value)
+        if value.shape != self._data.shape:
+            raise ShapeError(f"a buffer expected shape {self._data.shape}, got {value.shape}")
+        self._data[...] = value
+
+    @property
+    def shape(self):
+        """The shape of the numbers."""
+        return self._data.shape
+
+    @property
+    def dtype(self):
+        """The number type."""
+        return self._data.dtype
+
+    def cast(self, dtype):
+        """Another number type for floating-point numbers; counts stay."""
+        if self._data.dtype.kind == "f" and self._data.dtype != dtype:
+            self._data = self._data.astype(dtype)
+            forget_plans()
+
+    def numpy(self):
+        """The numbers."""
+        return self._data
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self._data, dtype)
+
+    def __repr__(self):
+        return f"Buffer({self._data!r})"
+
+
 def aligned(size, dtype):
     """A zeroed 1-D array that starts on a cache line."""
     dtype = np.dtype(dtype)

@@ -2,14 +2,15 @@
 import math
 import threading
 from collections import OrderedDict
+from itertools import chain
 
 import numpy as np
 
 from . import _isa, threads
 from ._isa import engine
-from .errors import DtypeError, NonFiniteError
+from .errors import NonFiniteError, ShapeError
 from .fuse import fuse
-from .graph import Input, run_dtype, topological
+from .graph import Input, refuse_indices, run_dtype, topological
 from .nodes.base import Buffer, Layout, Ref
 from .parameter import storage_version
 
@@ -54,9 +55,13 @@ class Builder:
         self.work = []                                  # (block, index, name, floating-point operations a sample)
         self.packed = self.slot_bytes = self.stash_row = 0
         self.rows, self.keep = [], []                   # bound arrays; what the addresses point into
+        self.limits, self._bound = [], {}               # (bound array, rows of the table it indexes); where inputs are bound
         self.values, self.grads, self.written, self._packs, self._saved = {}, {}, set(), {}, {}
         self.updated, self._flops = [], 0
         self.outputs, self.input_grads = [], []
+        self.joins = {"forward": [], "backward": []}    # (where in the block, name, fields): the plan is cut there
+        self.stat_row, self._stats, self.masks, self.random = 0, {}, {}, 0
+        self.buffers, self.alone = [], None             # running statistics; who needs more than one sample
         self._emit_all(nodes, losses, backward)
 
     def _emit_all(self, nodes, losses, backward):
@@ -76,24 +81,13 @@ class Builder:
                 node.op.forward(self, node)
         for node in nodes:
             self.scatter("forward", self.value(node), node.shape, self.outputs)
-        targets = {}
+        targets = [[self.bind(row) for row in op.rows(node.shape)] for (_, op), node in zip(losses, nodes)]
+        self.losses = [op.out_shape(node.shape) if op.reduction == "none" else () for (_, op), node in zip(losses, nodes)]
+        outs = [self.bind(math.prod(shape), True) for shape in self.losses]
+        first = next((k for k, (_, op) in enumerate(losses) if op.counts), None)
+        hits = -1 if first is None else self.bind(1, True)
         for k, (weight, op) in enumerate(losses):
-            if op.target is not None:
-                targets[k] = len(self.rows)
-                self.rows.append((1 if op.counts else int(np.prod(nodes[k].shape)), False))
-        outs = len(self.rows)
-        for k, (weight, op) in enumerate(losses):
-            self.rows.append((1, True))
-        hits = next((k for k, (_, op) in enumerate(losses) if op.counts), None)
-        if hits is not None:
-            self.rows.append((1, True))
-        for k, (weight, op) in enumerate(losses):
-            x = self.value(nodes[k])
-            dx, add = self.into(nodes[k]) if self.wants(nodes[k]) else (None, 0)
-            self.emit("forward", op.instruction, x=x.start, dx=dx.start if dx else -1,
-                      size=x.channels * x.rows * x.cols, target=targets.get(k, -1), out=outs + k,
-                      hits=outs + len(losses) if k == hits else -1, add=add, mean=int(op.reduction == "mean"),
-                      weight=float(weight))
+            op.emit(self, nodes[k], targets[k], outs[k], hits if k == first else -1, weight)
         for node in reversed(order):
             if node in self.written and not isinstance(node.op, Input):
                 node.op.backward(self, node, self.grads[node])
@@ -117,6 +111,7 @@ class Builder:
     def value(self, node):
         """Where the value of a node lies."""
         if node not in self.values:
+            refuse_indices(node)
             self.values[node] = Layout(node.shape, self._borders.get(node, (0, 0, 0, 0)))
         return self.values[node]
 
@@ -146,6 +141,48 @@ class Builder:
         """Bytes in every gradient slot."""
         at, self.slot_bytes = self.slot_bytes, self.slot_bytes + -(-size // 64) * 64
         return at
+
+    def join(self, block, name, **fields):
+        """Cut the plan: once every shard has come this far, the instruction runs on the whole batch, split over threads."""
+        self.joins[block].append((len(self.lists[block]), name, fields))
+
+    def segments(self):
+        """(forward, stop, backward, stop, joins) of each piece between two cuts; the last forward and the first backward
+        piece are one."""
+        cuts = []
+        for block in ("forward", "backward"):
+            start = 0
+            pieces = []
+            for at, name, fields in self.joins[block]:
+                if pieces and at == start:
+                    pieces[-1][2].append((name, fields))
+                else:
+                    pieces.append((start, at, [(name, fields)]))
+                    start = at
+            cuts.append((*pieces, (start, len(self.lists[block]), [])))
+        forward, backward = cuts
+        return [(*f[:2], 0, 0, f[2]) for f in forward[:-1]] + [(*forward[-1][:2], *backward[0])] + [
+            (0, 0, *b) for b in backward[1:]]
+
+    def stat(self, key, size):
+        """Numbers in every shard's row of partial sums over the batch, and in the joint row."""
+        if key not in self._stats:
+            self._stats[key] = self.stat_row
+            self.stat_row += -(-size // self.lanes) * self.lanes
+        return self._stats[key]
+
+    def running(self, buffers):
+        """The run changes these buffers: (mean, variance, count of batches)."""
+        self.buffers.extend(b for b in buffers if not any(b is c for c in self.buffers))
+
+    def needs_two(self, layer):
+        """A single sample is refused: `layer` would have one number a channel."""
+        self.alone = layer
+
+    def random_place(self):
+        """A number of its own for each instruction that draws."""
+        self.random += 1
+        return self.random
 
     def pitch(self, size):
         """Row length for `size` numbers: an odd number of lane vectors, so that a column's rows do not share L1 sets."""
@@ -193,28 +230,51 @@ class Builder:
 
     # -- inputs and outputs -----------------------------------------------------------------------------------------
 
+    def bind(self, row, writable=False):
+        """The index of a new bound array, of `row` numbers a sample."""
+        self.rows.append((row, writable))
+        return len(self.rows) - 1
+
     def gather(self, node):
-        """Bind an input and bring it into lanes."""
+        """Bind an input and bring it into lanes; indices stay where they are."""
+        self._bound[node] = len(self.rows)
+        if node.op.kind == "int64":
+            self.bind(int(np.prod(node.shape)))
+            return
         x, scale = self.value(node), 0
         if node.op.scale:
             array = np.array(node.op.scale, np.float32 if self.real_bytes == 4 else np.float64)
             self.keep.append(array)
             scale = array.ctypes.data
-        image = len(node.shape) == 3
-        self.emit("forward", "gather", **self._moved(x, image), bound=len(self.rows), scale=scale)
-        self.rows.append((x.rows * x.cols * x.channels, False))
+        self.emit("forward", "gather", **self._moved(x, len(node.shape) == 3), scale=scale,
+                  bound=self.bind(x.rows * x.cols * x.channels))
+
+    def bring(self, bound, shape):
+        """A bound array (N, ...) in lanes: where it lies."""
+        x = Layout(shape)
+        self.emit("forward", "gather", **self._moved(x, len(shape) == 3), bound=bound, scale=0)
+        return x
+
+    def send(self, block, layout, shape, bound):
+        """Write a value's numbers to a bound array (N, ...)."""
+        self.emit(block, "scatter", **self._moved(layout, len(shape) == 3), bound=bound, scale=0)
+
+    def bound_index(self, node, limit):
+        """Which bound array holds an input's indices; every run sees to it that they lie below `limit`."""
+        self.limits.append((self._bound[node], limit))
+        return self._bound[node]
 
     def scatter(self, block, layout, shape, into):
         """Bind an array (N, ...) that a value's numbers are written to."""
-        into.append((len(self.rows), shape))
-        self.emit(block, "scatter", **self._moved(layout, len(shape) == 3), bound=len(self.rows), scale=0)
-        self.rows.append((layout.rows * layout.cols * layout.channels, True))
+        bound = self.bind(layout.rows * layout.cols * layout.channels, True)
+        into.append((bound, shape))
+        self.send(block, layout, shape, bound)
 
     @staticmethod
     def _moved(x, image):
         if image:
-            return dict(y=x.start, channels=x.channels, rows=x.rows, cols=x.cols, row=x.row, step=x.channels)
-        return dict(y=x.start, channels=1, rows=1, cols=x.channels, row=x.channels, step=1)
+            return dict(y=x.start, channels=x.channels, rows=x.rows, cols=x.cols, row=x.row, step=x.channels, zero=0)
+        return dict(y=x.start, channels=1, rows=1, cols=x.channels, row=x.channels, step=1, zero=0)
 
     # -- the arena ----------------------------------------------------------------------------------------------------
 
@@ -260,31 +320,42 @@ class Plan:
         self.arena_bytes = arena * b.lane_bytes
         self.params = b.updated
         self.work, self.lanes = b.work, b.lanes
-        self._outputs, self._input_grads = b.outputs, b.input_grads
+        self._outputs, self._input_grads, self._loss_shapes = b.outputs, b.input_grads, b.losses
+        self._limits = sorted(set(b.limits))
         self._has_hits = any(op.counts for _, op in losses)
+        self.alone, self.buffers, self.random = b.alone, b.buffers, b.random > 0
+        self._numbers = [k for k, (_, op) in enumerate(losses) if op.numbers]      # whose targets have a number type to check
         self.program = b.engine.Program(
-            b.lists, arena, b.packed, b.slot_bytes, b.stash_row, b.rows,
+            b.lists, b.segments(), arena, b.packed, b.slot_bytes, b.stash_row, b.stat_row, b.rows,
             [(p.storage_grad().ctypes.data, p.data.size) for p in self.params], b.keep)
         self.runs = self.steps = 0
         self._lock = threading.Lock()
 
     def run(self, feeds, n, targets=(), reduce=False):
         """Forward, and backward up to the gradient slots where the plan has one, or (reduce) into the gradients themselves,
-        which must be empty: (outputs, losses, hits)."""
+        which must be empty: (outputs, losses, hits). `targets`: the arrays that each loss binds."""
         empty, dtype = np.empty, self.dtype
         self._feeds = feeds
-        for target in targets:
-            if target.dtype.kind == "f" and target.dtype != dtype:
-                raise DtypeError(f"MSELoss expected targets of {dtype}, got {target.dtype}")
+        for position, limit in self._limits:
+            feeds[position].require_below(limit)
+        if self.alone and n == 1:
+            raise ShapeError(f"{self.alone}: expected more than one number a channel in training, got a single sample")
+        for k in self._numbers:
+            self.losses[k][1].check(targets[k], dtype)
         outputs = [empty((n, *shape), dtype) for _, shape in self._outputs]
-        losses = [empty(n, dtype) for _ in self.losses]
+        losses = [empty((n, *shape) if shape else n, dtype) for shape in self._loss_shapes]
         hits = empty(n, dtype) if self._has_hits else None
         self._dx = [empty((n, *shape), dtype) for _, shape in self._input_grads]
-        arrays = (*[f.bound() for f in feeds], *outputs, *targets, *losses, *((hits,) if self._has_hits else ()), *self._dx)
+        arrays = (*[f.bound() for f in feeds], *outputs, *chain(*targets), *losses, *((hits,) if self._has_hits else ()),
+                  *self._dx)
         phases = (FORWARD | BACKWARD | REDUCE if reduce else FORWARD | BACKWARD) if self.backward else FORWARD
         with self._lock:
-            finite = self.program.run(n, arrays, phases, False, threads.get_num_threads())
+            self._before = [b.data.copy() for b in self.buffers]
+            finite = self.program.run(n, arrays, phases, False, threads.get_num_threads(), feeds[0].key() if self.random else 0)
             self.runs += 1
+            for b in self.buffers:
+                if b.dtype.kind == "i":
+                    b.data += 1
         self._finite = finite if reduce else None       # None: the reduction is still to come
         return outputs, losses, hits
 
@@ -322,3 +393,5 @@ class Plan:
     def _forget(self):
         for p in self.params:
             p.has_grad = False
+        for b, before in zip(self.buffers, self._before):
+            b.data = before

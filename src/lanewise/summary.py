@@ -1,5 +1,6 @@
 """A table of a network's layers, and the arithmetic of convolutions that it rests on."""
 import math
+from fractions import Fraction
 from typing import NamedTuple, Union
 
 import numpy as np
@@ -8,16 +9,26 @@ from .graph import Value, as_value, topological
 from .nn import module as modules
 from .nodes.constant import Constant
 from .nodes.conv import Conv2d
+from .nodes.conv_transpose import ConvTranspose2d
 from .nodes.dense import Linear
+from .nodes.embedding import Embedding
+from .nodes.layer_norm import LayerNorm
 from .nodes.matmul import MatMul
 from .nodes.pool import Pool2d
+from .nodes.resample import Resample
 
-# Multiply-adds a sample of an operation with the output shape `y`; operations that are not here count none.
-MULTIPLY_ADDS = {Conv2d: lambda op, y: op.weight.data.size * y[1] * y[2], Constant: lambda op, y: 0,
-                 Linear: lambda op, y: op.weight.data.size * math.prod(y[:-1])}
-# ((KH, KW), (SH, SW)) of an operation that looks at windows, with K counting dilation.
-WINDOWS = {Conv2d: lambda op: (tuple(d * (k - 1) + 1 for d, k in zip(op.dilation, op.weight.shape[2:])), op.stride),
-           Pool2d: lambda op: (op.kernel, op.stride)}
+# Multiply-adds a sample of an operation with the input shape x and the output shape y; what is not here counts none, and an
+# operation with a matrix of weights must be here.
+MULTIPLY_ADDS = {Conv2d: lambda op, x, y: op.weight.data.size * y[1] * y[2], Constant: lambda op, x, y: 0,
+                 Linear: lambda op, x, y: op.weight.data.size * math.prod(y[:-1]),
+                 ConvTranspose2d: lambda op, x, y: op.weight.data.size * x[1] * x[2], LayerNorm: lambda op, x, y: 0,
+                 Embedding: lambda op, x, y: 0}
+# ((KH, KW), (SH, SW)) of an operation that looks at windows of an input of shape x, with K counting dilation: the largest
+# window, and the mean distance of two, a Fraction below 1 where the image grows.
+WINDOWS = {Conv2d: lambda op, x: (tuple(d * (k - 1) + 1 for d, k in zip(op.dilation, op.weight.shape[2:])), op.stride),
+           ConvTranspose2d: lambda op, x: (tuple(d * (k - 1) // s + 1 for d, k, s in zip(
+               op.dilation, op.weight.shape[2:], op.stride)), tuple(Fraction(1, s) for s in op.stride)),
+           Pool2d: lambda op, x: (op.kernel, op.stride), Resample: lambda op, x: op.window(x)}
 
 
 def _each(owner, least, **values):
@@ -126,8 +137,9 @@ def _bytes(n):
     return f"{n:,} B" if unit == "B" else f"{n:,.1f} {unit}"
 
 
-def summary(model, input_shape):
+def summary(model, input_shape, dtype=None):
     """A Summary of the model on inputs of `input_shape`, (C, H, W) without the batch, or a list of such for several inputs.
+    `dtype` is that of the inputs, the parameters' by default: np.int64 for a model that begins with an Embedding.
 
     Traces one call: any Module works, and operations that its forward() does itself are rows too. Activations: the numbers of
     each row's results; a step stores fewer where layers are fused. Receptive field: `receptive_field` along the graph, the
@@ -137,8 +149,8 @@ def summary(model, input_shape):
     shapes = [tuple(s) for s in (input_shape if several else [input_shape])]
     for shape in shapes:
         _each("summary", dict(input_shape=1), input_shape=shape)
-    dtype = next((p.data.dtype for p in model.parameters()), np.dtype(np.float32))
-    values = [as_value(np.zeros((1, *shape), dtype)) for shape in shapes]
+    number = next((p.data.dtype for p in model.parameters()), np.dtype(np.float32))
+    values = [as_value(np.zeros((1, *shape), dtype or number)) for shape in shapes]
     calls, claimed, names = [], {v.node for v in values}, {id(m): n for n, m in model.named_modules()}
 
     def watch(module, inputs, out):
@@ -162,7 +174,7 @@ def summary(model, input_shape):
     for path, kind, nodes, results in sorted((c for c in calls if c[3][-1] in place), key=lambda c: place[c[3][-1]]):
         fresh = [p for n in nodes for p in n.op.params if not (id(p) in seen or seen.add(id(p)))]
         rows.append(Row(path, kind, results[-1].shape, sum(p.data.size for p in fresh), sum(map(_multiply_adds, nodes)),
-                        sum(math.prod(n.shape) for n in results if n in nodes) * dtype.itemsize, fields[results[-1]]))
+                        sum(math.prod(n.shape) for n in results if n in nodes) * number.itemsize, fields[results[-1]]))
     sizes = [(p.data.size, p.requires_grad) for p in model.parameters()]
     return Summary(rows, shapes, sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained))
 
@@ -189,7 +201,7 @@ def _multiply_adds(node):
     if count is None and any(p.data.ndim > 1 for p in node.op.params):
         raise TypeError(f"summary: expected the multiply-adds of {type(node.op).__name__}, which has weights, in MULTIPLY_ADDS,"
                         f" got none")
-    return count(node.op, node.shape) if count else 0
+    return count(node.op, node.inputs[0].shape if node.inputs else (), node.shape) if count else 0
 
 
 def _fields(order):
@@ -207,6 +219,6 @@ def _fields(order):
         else:
             walk = tuple(max(axis) for axis in zip(*before))
             if window:
-                walk = tuple((rf + (k - 1) * jump, jump * s) for (rf, jump), k, s in zip(walk, *window(node.op)))
+                walk = tuple((rf + (k - 1) * jump, jump * s) for (rf, jump), k, s in zip(walk, *window(node.op, node.inputs[0].shape)))
             walks[node] = walk
-    return {node: tuple(rf for rf, _ in walk) if isinstance(walk, tuple) else walk for node, walk in walks.items()}
+    return {node: tuple(math.ceil(rf) for rf, _ in walk) if isinstance(walk, tuple) else walk for node, walk in walks.items()}

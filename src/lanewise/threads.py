@@ -5,6 +5,7 @@ import os
 from ._isa import engine
 
 _engine = engine("float32")
+MOST = 1024             # more are refused: OpenMP runs out of stack, and no machine gains by them
 _forked = False
 _wanted = None
 
@@ -44,16 +45,19 @@ def default_threads():
 def get_num_threads():
     """Threads that the next step uses: what was set or the default, and no more than OpenMP allows (threadpoolctl sets
     that). 1 in a forked child, where OpenMP's threads do not exist."""
+    global _wanted
     if _forked:
         return 1
+    if _wanted is None:                 # not at import: a wrong variable is then an error of the call, not of the import
+        _wanted = default_threads()
     return max(1, min(_wanted, _engine.max_threads()))
 
 
 def set_num_threads(n):
     """Use n threads from the next step on. The results do not depend on it, to the last bit."""
     global _wanted
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f"set_num_threads: expected an integer of 1 or more, got {n!r}")
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST:
+        raise ValueError(f"set_num_threads: expected an integer from 1 to {MOST}, got {n!r}")
     _wanted = n
     if not _forked and _engine.max_threads() < n:
         _engine.set_max_threads(n)
@@ -64,6 +68,5 @@ def _after_fork():
     _forked = True
 
 
-_wanted = default_threads()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

@@ -2,11 +2,12 @@
 import signal
 import threading
 import time
+from contextlib import contextmanager
 
 import numpy as np
 
-from .data.dataset import Dataset
-from .errors import ShapeError
+from .data.dataset import Batch, Dataset, check_batch_size, rows
+from .errors import NonFiniteError, ShapeError
 from .graph import Value, leaf
 from .rng import as_rng
 
@@ -50,31 +51,35 @@ class Trainer:
         the running step with KeyboardInterrupt and the weights of that step."""
         if self.optimizer is None:
             raise ValueError("Trainer.fit: expected an optimizer, got none")
+        self._check_loss()
         if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
             raise ValueError(f"Trainer.fit: expected epochs of 1 or more, got {epochs!r}")
         data = _pairs(data)
-        rng, steps = as_rng(rng), -(-len(data) // batch_size) if isinstance(batch_size, int) and batch_size > 0 else 0
+        rng, steps = as_rng(rng), -(-len(data) // check_batch_size(batch_size))
         self.model.train()
         with _Interrupt() as interrupt:
             for epoch in range(epochs):
-                total = correct = seen = 0
+                total = correct = counted = seen = 0
                 start = time.perf_counter()
                 for step, (x, y) in enumerate(data.batches(batch_size, shuffle=shuffle, rng=rng)):
                     self.optimizer.zero_grad()
                     loss = self.loss_fn(self.model(x), y)
-                    loss.backward()
+                    try:
+                        loss.backward()
+                    except NonFiniteError as error:
+                        raise NonFiniteError(f"epoch {epoch + 1}, batch {step + 1} of {steps}: {error}") from None
                     self.optimizer.step()
                     if schedule is not None:
                         schedule.step()
                     seen += len(y)
                     total += loss.item() * len(y)
                     if loss._hits is not None:
-                        correct += loss.correct
+                        correct, counted = correct + loss.correct, counted + loss.counted
                     if on_step is not None:
-                        on_step(epoch, step, steps, total / seen, correct / seen, len(y))
+                        on_step(epoch, step, steps, total / seen, correct / max(counted, 1), len(y))
                     if interrupt.asked:
                         raise KeyboardInterrupt
-                self._note(total / seen, correct / seen if loss._hits is not None else None,
+                self._note(total / seen, correct / max(counted, 1) if loss._hits is not None else None,
                            time.perf_counter() - start, validation_data)
         return self.history
 
@@ -88,36 +93,50 @@ class Trainer:
             for name, value in result.items():
                 self.history["val_" + name].append(value)
 
+    def _check_loss(self):
+        if self.loss_fn is None:
+            raise ValueError("Trainer: expected a loss, got none")
+
     def evaluate(self, data):
-        """{"loss": mean, "accuracy": share classified correctly (with class labels)} on (x, y) or a Dataset; no training."""
-        data, mode = _pairs(data), self.model.training
-        total = correct = 0
-        self.model.eval()
-        try:
+        """{"loss": mean, "accuracy": share of labels that are right (of a loss over classes)} on (x, y) or a Dataset; no
+        training. The loss is that of batches of at most 4,096 samples, averaged by their sizes: where a mean has weights
+        (classes' weights, ignore_index) and the data are more, it is not quite that of all samples at once. With reduction
+        "sum" it is the sum."""
+        self._check_loss()
+        mean = getattr(self.loss_fn, "reduction", "mean") != "sum"
+        data, total, correct, counted = _pairs(data), 0, 0, 0
+        with _evaluating(self.model):
             for x, y in data.batches(CHUNK, shuffle=False):
                 loss = self.loss_fn(self.model(x), y)
-                total += loss.item() * (len(y) if self.loss_fn.reduction == "mean" else 1)
-                correct += loss.correct if loss._hits is not None else 0
-        finally:
-            self.model.train(mode)
-        result = {"loss": total / len(data) if self.loss_fn.reduction == "mean" else total}
+                total += loss.item() * (len(y) if mean else 1)
+                if loss._hits is not None:
+                    correct, counted = correct + loss.correct, counted + loss.counted
+        result = {"loss": total / len(data) if mean else total}
         if loss._hits is not None:
-            result["accuracy"] = correct / len(data)
+            result["accuracy"] = correct / max(counted, 1)
         return result
 
     def predict(self, x):
         """The model's output, (N, ...) array, for an array or a Dataset's images."""
-        mode = self.model.training
-        self.model.eval()
-        try:
+        with _evaluating(self.model):
             if isinstance(x, Dataset):
                 parts = [b for b, _ in x.batches(CHUNK, shuffle=False)]
             else:
                 _, feed = leaf(x)
                 parts = [feed.array[i:i + CHUNK] for i in range(0, feed.n, CHUNK)]
             return np.concatenate([_numbers(self.model(p)) for p in parts])
-        finally:
-            self.model.train(mode)
+
+
+@contextmanager
+def _evaluating(model):
+    # Evaluation mode, and afterwards each module's own again: a layer that the user had frozen stays so.
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def _numbers(value):
@@ -140,13 +159,7 @@ class _Arrays:
 
     def batches(self, batch_size, shuffle=True, rng=None):
         """Yield (Batch, targets)."""
-        from .data.dataset import Batch
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"expected a batch_size of 1 or more, got {batch_size!r}")
-        n = len(self)
-        order = as_rng(rng).permutation(n) if shuffle else np.arange(n)
-        for at in range(0, n, batch_size):
-            index = order[at:at + batch_size]
+        for index in rows(len(self), batch_size, shuffle, rng=rng):
             yield Batch(self.x, index, self.scale), self.y[index]
 
 

@@ -6,6 +6,21 @@ from ..graph import Feed
 from ..rng import as_rng
 
 
+def check_batch_size(value):
+    """The batch size, or one sentence."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"expected a batch_size of 1 or more, got {value!r}")
+    return int(value)
+
+
+def rows(n, batch_size, shuffle=True, drop_last=False, rng=None):
+    """Yield the row numbers of each batch over n samples."""
+    size = check_batch_size(batch_size)
+    order = as_rng(rng).permutation(n) if shuffle else np.arange(n)
+    for at in range(0, n - size + 1 if drop_last else n, size):
+        yield order[at:at + size]
+
+
 class Batch:
     """Some rows of an image array, normalised on their way into the engine's lanes: what a model is called with.
 
@@ -86,10 +101,5 @@ class Dataset:
 
     def batches(self, batch_size, shuffle=True, drop_last=False, rng=None):
         """Yield (Batch, labels) over the whole set, in a new random order each time unless shuffle is False."""
-        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ValueError(f"batches expected a batch_size of 1 or more, got {batch_size!r}")
-        n = len(self)
-        order = as_rng(rng).permutation(n) if shuffle else np.arange(n)
-        for at in range(0, n - batch_size + 1 if drop_last else n, batch_size):
-            index = order[at:at + batch_size]
+        for index in rows(len(self), batch_size, shuffle, drop_last, rng):
             yield Batch(self.images, index, self.scale), self.labels[index]

@@ -1,7 +1,4 @@
 """File formats: IDX (MNIST, Fashion-MNIST), the CIFAR-10 binary version, .npz."""
-import gzip
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,8 @@ def _bytes(path):
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     if raw[:2] == b"\x1f\x8b":
+        import gzip                     # here: with zipfile, a sixth of importing lanewise
+        import zlib
         try:
             return gzip.decompress(raw)
         except (OSError, EOFError, zlib.error):
@@ -63,10 +62,13 @@ def read_cifar10(paths):
 
 def read_npz(path):
     """{name: array} of a NumPy .npz file. Pickled objects are refused. DataError for a file that is not one, or damaged."""
+    import zipfile
+    import zlib
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:     # NumPy leaves its own open when it fails
             return {name: file[name] for name in file.files}
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or 'not a NumPy file'})") from None
-    except (ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error):
+    except (ValueError, EOFError, KeyError, AttributeError, TypeError, RuntimeError, MemoryError, zipfile.BadZipFile,
+            zlib.error):        # RuntimeError: an encrypted member, or another compression; MemoryError: a false shape
         raise DataError(f"{path}: expected an .npz file of plain arrays, got a damaged or pickled one") from None

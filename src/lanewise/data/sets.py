@@ -18,7 +18,8 @@ BATCHES = [f"cifar-10-batches-bin/{b}.bin" for b in (*(f"data_batch_{i}" for i i
 # sums, as the sets' own pages give them
 SETS = {
     "fashion-mnist-mini": dict(classes=FASHION, mean=0.2860, std=0.3530),
-    "fashion-mnist": dict(classes=FASHION, mean=0.2860, std=0.3530, url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    "fashion-mnist": dict(classes=FASHION, mean=0.2860, std=0.3530,
+                          url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
                           md5=["8d4fb7e6c68d591d4c3dfef9ec88bf0d", "25c81989df183df01b3e8a0aad5dffbe",
                                "bef4ecab320f06d8554ea6380940ec79", "bb300cfdad3c16e7a12a480ee83cd310"]),
     "mnist": dict(classes=DIGITS, mean=0.1307, std=0.3081, url="https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -31,15 +32,16 @@ SETS = {
 
 def home():
     """Where full sets are: $LANEWISE_DATA, or ~/.cache/lanewise."""
-    return Path(os.environ.get("LANEWISE_DATA") or Path.home() / ".cache" / "lanewise")
+    return Path(os.environ.get("LANEWISE_DATA") or "~/.cache/lanewise").expanduser()
 
 
-def _download(name, folder):
+def _download(name, folder, missing):
+    state = f"the data set '{name}' is not whole in {folder} (no {missing[0]})"
     try:
         import pooch
     except ImportError:
-        raise DataError(f"the data set '{name}' is not in {folder}: put its published files there (or set LANEWISE_DATA), or "
-                        f"install lanewise[data], which downloads it") from None
+        raise DataError(f"{state}: put its published files there (or set LANEWISE_DATA), or install lanewise[data], which "
+                        f"downloads it") from None
     spec = SETS[name]
     files = ["cifar-10-binary.tar.gz"] if name == "cifar-10" else [f + ".gz" for f in IDX]
     try:
@@ -47,18 +49,20 @@ def _download(name, folder):
             pooch.retrieve(spec["url"] + file, "md5:" + md5, fname=file, path=folder,
                            processor=pooch.Untar(extract_dir=".") if file.endswith(".tar.gz") else None)
     except Exception as error:                          # whatever the network raises becomes one sentence
-        raise DataError(f"the data set '{name}' is not in {folder} and could not be downloaded from {spec['url']}: "
-                        f"{type(error).__name__}") from None
+        raise DataError(f"{state} and could not be downloaded from {spec['url']} ({type(error).__name__}): put its published "
+                        f"files there, or set LANEWISE_DATA") from None
 
 
-def _idx_files(folder):
-    found = [next((p for p in (folder / f, folder / (f + ".gz")) if p.is_file()), None) for f in IDX]
-    return found if all(found) else None
+def _find(name, folder):
+    """(paths, names of those that are not there); an IDX file may be raw or gzip."""
+    names, endings = (BATCHES, [""]) if name == "cifar-10" else (IDX, ["", ".gz"])
+    found = [next((p for e in endings if (p := folder / (f + e)).is_file()), None) for f in names]
+    return found, [f for f, p in zip(names, found) if p is None]
 
 
-def _cifar_files(folder):
-    found = [folder / f for f in BATCHES]
-    return found if all(p.is_file() for p in found) else None
+def where(name):
+    """"in the package", "here", or None for a set that load() would have to download."""
+    return "in the package" if name == "fashion-mnist-mini" else None if _find(name, home() / name)[1] else "here"
 
 
 def load(name):
@@ -70,14 +74,12 @@ def load(name):
         raise DataError(f"unknown data set '{name}': expected one of {', '.join(SETS)}")
     spec = SETS[name]
     folder = Path(__file__).parent / name if name == "fashion-mnist-mini" else home() / name
-    find = _cifar_files if name == "cifar-10" else _idx_files
-    files = find(folder)
-    if files is None:
-        _download(name, folder)
-        files = find(folder)
-        if files is None:
-            raise DataError(f"the data set '{name}' is not whole in {folder}: expected "
-                            f"{', '.join(BATCHES if name == 'cifar-10' else IDX)}")
+    files, missing = _find(name, folder)
+    if missing:
+        _download(name, folder, missing)
+        files, missing = _find(name, folder)
+        if missing:
+            raise DataError(f"the data set '{name}' is not whole in {folder} (no {missing[0]}) after its download")
     if name == "cifar-10":
         parts = [read_cifar10(files[:5]), read_cifar10(files[5:])]
     else:

@@ -5,13 +5,18 @@ TypeError for weights that are no Parameters."""
 from ..arithmetic import is_number, pad, relu
 from ..errors import ShapeError
 from ..graph import apply, as_value, constant
-from ..nodes import conv, dense, elementwise, pool
+from ..nodes import conv_transpose, dense, depthwise, elementwise, pool
+from ..nodes import embedding as embeddings
+from ..nodes import layer_norm as norms
 from ..nodes import softmax as softmaxes
 from . import loss
 from ._check import count, other_dim, pair, weights
 
-__all__ = ["avg_pool2d", "conv2d", "cross_entropy", "elu", "flatten", "gelu", "gram_matrix", "leaky_relu", "linear",
-           "log_softmax", "max_pool2d", "mse_loss", "pad", "prelu", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh"]
+__all__ = ["adaptive_avg_pool2d", "avg_pool2d", "binary_cross_entropy", "binary_cross_entropy_with_logits", "conv2d",
+           "conv_transpose2d", "cross_entropy", "dropout", "dropout2d", "elu", "embedding", "flatten", "gelu", "gram_matrix",
+           "group_norm", "hinge_loss", "huber_loss", "interpolate", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear",
+           "log_softmax", "max_pool2d", "mse_loss", "multi_margin_loss", "nll_loss", "pad", "prelu", "relu", "sigmoid",
+           "silu", "smooth_l1_loss", "softmax", "softplus", "tanh"]
 
 
 def _number(owner, what, value, above=None):
@@ -103,7 +108,7 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
         border = (h // 2, w // 2, h - h // 2, w - w // 2)
     else:
         border = pair(0 if padding == "valid" else padding, "padding", 0) * 2
-    return apply(conv.Conv2d(weight, bias, stride, border, dilation, groups), input)
+    return apply(depthwise.conv2d(weight, bias, stride, border, dilation, groups), input)
 
 
 def _window(kernel_size, stride, padding):
@@ -113,14 +118,63 @@ def _window(kernel_size, stride, padding):
     return kernel_size, kernel_size if stride is None else pair(stride, "stride", 1), padding
 
 
-def max_pool2d(input, kernel_size, stride=None, padding=0):
+def max_pool2d(input, kernel_size, stride=None, padding=0, *, ceil_mode=False):
     """The greatest of each window, (N, C, H, W) -> (N, C, H', W'); see nn.MaxPool2d."""
-    return apply(pool.MaxPool2d(*_window(kernel_size, stride, padding)), input)
+    return apply(pool.MaxPool2d(*_window(kernel_size, stride, padding), bool(ceil_mode)), input)
 
 
-def avg_pool2d(input, kernel_size, stride=None, padding=0, count_include_pad=True):
+def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
     """The mean of each window, (N, C, H, W) -> (N, C, H', W'); see nn.AvgPool2d."""
-    return apply(pool.AvgPool2d(*_window(kernel_size, stride, padding), bool(count_include_pad)), input)
+    return apply(pool.AvgPool2d(*_window(kernel_size, stride, padding), bool(ceil_mode), bool(count_include_pad)), input)
+
+
+def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    """The gradient of conv2d as a layer, (N, C, H, W) -> (N, O, H', W'); W (C, O / groups, KH, KW); see nn.ConvTranspose2d."""
+    weight, bias = weights("conv_transpose2d", 4, weight, bias)
+    stride, padding, output_padding = pair(stride, "stride", 1), pair(padding, "padding", 0), pair(output_padding, "output_padding", 0)
+    return apply(conv_transpose.ConvTranspose2d(weight, bias, stride, padding, output_padding, pair(dilation, "dilation", 1),
+                                                count(groups, "groups")), input)
+
+
+def adaptive_avg_pool2d(input, output_size):
+    """Means over windows that leave output_size pixels; see nn.AdaptiveAvgPool2d."""
+    from .resample import AdaptiveAvgPool2d
+    return AdaptiveAvgPool2d(output_size)(as_value(input))
+
+
+def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None):
+    """The image at another size; see nn.Upsample."""
+    from .resample import Upsample
+    return Upsample(size, scale_factor, mode, align_corners)(as_value(input))
+
+
+def embedding(input, weight, padding_idx=None):
+    """Rows of W (num, dim) by integers, (N, ...) -> (N, ..., dim); see nn.Embedding."""
+    return apply(embeddings.Embedding(weights("embedding", 2, weight, None)[0], padding_idx), input)
+
+
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+    """Mean 0 and variance 1 over the last dimensions of a sample; see nn.LayerNorm."""
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    return apply(norms.LayerNorm(shape, weight, bias, eps), input)
+
+
+def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
+    """Mean 0 and variance 1 over groups of a sample's channels; see nn.GroupNorm."""
+    x = as_value(input)
+    return apply(norms.GroupNorm(num_groups, x.shape[1], weight, bias, eps), x)
+
+
+def dropout(input, p=0.5, training=True):
+    """Numbers become 0 with probability p, else x / (1 - p); see nn.Dropout."""
+    from .batchnorm import Dropout
+    return Dropout(p).train(training)(as_value(input))
+
+
+def dropout2d(input, p=0.5, training=True):
+    """Dropout of whole channels; see nn.Dropout2d."""
+    from .batchnorm import Dropout2d
+    return Dropout2d(p).train(training)(as_value(input))
 
 
 def flatten(input, start_dim=1, end_dim=-1):
@@ -137,11 +191,56 @@ def gram_matrix(input):
 
 # -- losses: a Loss handle ---------------------------------------------------------------------------------------------------
 
-def cross_entropy(input, target, reduction="mean"):
-    """-log softmax(x)[label]; see nn.CrossEntropyLoss."""
-    return loss.CrossEntropyLoss(reduction)(input, target)
+def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    """See nn.CrossEntropyLoss."""
+    return loss.CrossEntropyLoss(weight, ignore_index, reduction, label_smoothing)(input, target)
+
+
+def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
+    """See nn.NLLLoss."""
+    return loss.NLLLoss(weight, ignore_index, reduction)(input, target)
+
+
+def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction="mean"):
+    """See nn.MultiMarginLoss."""
+    return loss.MultiMarginLoss(p, margin, weight, reduction)(input, target)
 
 
 def mse_loss(input, target, reduction="mean"):
-    """(x - target)^2; see nn.MSELoss."""
+    """See nn.MSELoss."""
     return loss.MSELoss(reduction)(input, target)
+
+
+def l1_loss(input, target, reduction="mean"):
+    """See nn.L1Loss."""
+    return loss.L1Loss(reduction)(input, target)
+
+
+def smooth_l1_loss(input, target, reduction="mean", beta=1.0):
+    """See nn.SmoothL1Loss."""
+    return loss.SmoothL1Loss(reduction, beta)(input, target)
+
+
+def huber_loss(input, target, reduction="mean", delta=1.0):
+    """See nn.HuberLoss."""
+    return loss.HuberLoss(reduction, delta)(input, target)
+
+
+def binary_cross_entropy(input, target, weight=None, reduction="mean"):
+    """See nn.BCELoss."""
+    return loss.BCELoss(weight, reduction)(input, target)
+
+
+def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
+    """See nn.BCEWithLogitsLoss."""
+    return loss.BCEWithLogitsLoss(weight, reduction, pos_weight)(input, target)
+
+
+def kl_div(input, target, reduction="mean", log_target=False):
+    """See nn.KLDivLoss."""
+    return loss.KLDivLoss(reduction, log_target)(input, target)
+
+
+def hinge_loss(input, target, reduction="mean"):
+    """See nn.HingeLoss."""
+    return loss.HingeLoss(reduction)(input, target)

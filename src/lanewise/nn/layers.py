@@ -70,13 +70,14 @@ class Linear(Module):
 
 
 class _Pool2d(Module):
-    def __init__(self, kernel_size, stride=None, padding=0):
+    def __init__(self, kernel_size, stride=None, padding=0, *, ceil_mode=False):
         super().__init__()
         self.kernel_size = pair(kernel_size, "kernel_size", 1)
         self.stride = self.kernel_size if stride is None else pair(stride, "stride", 1)
         self.padding = pair(padding, "padding", 0)
         if any(2 * p > k for p, k in zip(self.padding, self.kernel_size)):
             raise ValueError(f"padding: expected at most half of the window {self.kernel_size}, got {self.padding}")
+        self.ceil_mode = bool(ceil_mode)
 
     def extra_repr(self):
         """The arguments."""
@@ -86,23 +87,26 @@ class _Pool2d(Module):
 class MaxPool2d(_Pool2d):
     """The greatest of each window, (N, C, H, W) -> (N, C, H', W'), H' = floor((H + 2 padding - K) / stride) + 1.
 
-    stride None: the window's size. Padding never wins; NaN does. The gradient goes to the first of equal winners."""
+    stride None: the window's size. ceil_mode rounds H' up: the last window may hang over the far edge, but begins within the
+    image or the padding before it. Padding never wins; NaN does. The gradient goes to the first of equal winners."""
 
     def forward(self, x):
         """(N, C, H, W) -> (N, C, H', W')."""
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
 
 
 class AvgPool2d(_Pool2d):
-    """The mean of each window, (N, C, H, W) -> (N, C, H', W'); padding counts as zeros unless count_include_pad is False."""
+    """The mean of each window, (N, C, H, W) -> (N, C, H', W'); padding counts as zeros unless count_include_pad is False.
 
-    def __init__(self, kernel_size, stride=None, padding=0, count_include_pad=True):
-        super().__init__(kernel_size, stride, padding)
+    ceil_mode as in MaxPool2d; what hangs over the padding as well is not counted."""
+
+    def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+        super().__init__(kernel_size, stride, padding, ceil_mode=ceil_mode)
         self.count_include_pad = bool(count_include_pad)
 
     def forward(self, x):
         """(N, C, H, W) -> (N, C, H', W')."""
-        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.count_include_pad)
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
 
 class Flatten(Module):

@@ -1,39 +1,189 @@
-"""Losses: called on a traced value and a target, they give a Loss handle."""
-import numpy as np
+"""Losses: called on a traced value and a target, they give a Loss handle, or with reduction "none" a LossArray.
 
-from ..graph import Loss, as_value
-from ..nodes import softmax
-from ..nodes.reshape import Reshape
-from ..graph import apply
+"mean" divides the sum by how many numbers there are, "sum" does not, "none" leaves the losses one by one: numbers to look
+at, without backward(). Every loss takes `sample_weight` when called, (N,) numbers w of 0 or more: "sum" is then
+sum_n w_n L_n and "mean" sum_n w_n L_n / sum_n w_n with the sample's own mean L_n; PyTorch has no such argument."""
+from ..graph import Loss, LossArray, as_value
+from ..nodes import loss
 
 
 class _Loss:
-    op = None
+    reductions = ("mean", "sum", "none")
 
-    def __init__(self, reduction="mean"):
-        if reduction not in ("mean", "sum"):
-            raise ValueError(f"{type(self).__name__}: expected reduction 'mean' or 'sum', got {reduction!r}")
+    def __init__(self, reduction):
+        if reduction not in self.reductions:
+            allowed = ", ".join(map(repr, self.reductions[:-1]))
+            raise ValueError(f"{type(self).__name__}: expected reduction {allowed} or {self.reductions[-1]!r}, got "
+                             f"{reduction!r}")
         self.reduction = reduction
-        self._op = self.op(reduction)
 
-    def __call__(self, input, target):
+    def __call__(self, input, target, sample_weight=None):
         value = as_value(input)
-        target = self._op.target(target, value.shape)
-        if len(value.node.shape) > 1:
-            value = apply(Reshape((int(np.prod(value.node.shape)),)), value)
-        return Loss([(1.0, self._op, value, target)])
+        op, arrays = self._op.bind(target, value.shape, sample_weight)
+        return LossArray(op, value, arrays) if self.reduction == "none" else Loss([(1.0, op, value, arrays)])
+
+    def _settings(self):
+        return {}
 
     def __repr__(self):
-        return f"{type(self).__name__}(reduction={self.reduction!r})"
+        settings = "".join(f"{k}={v!r}, " for k, v in self._settings().items())
+        return f"{type(self).__name__}({settings}reduction={self.reduction!r})"
+
+    def _number(self, name, value, above=None):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or (above is not None and not value >= above):
+            least = "" if above is None else f" of {above} or more"
+            raise ValueError(f"{type(self).__name__}: expected {name} to be a number{least}, got {value!r}")
+        return float(value)
 
 
 class CrossEntropyLoss(_Loss):
-    """-log softmax(x)[label], scores (N, classes) and integer labels (N,); a mean or sum over the batch.
+    """-log softmax(x)[label] of scores (N, C) and labels (N,), or of every pixel: (N, C, ...) and (N, ...).
 
-    Computed with the maximum subtracted. LabelError for labels that are not integers of 0 .. classes - 1."""
-    op = softmax.CrossEntropy
+    weight w (C,): that of each class; "mean" divides by the sum of the labels' weights. ignore_index: a label that counts
+    for nothing; ValueError for a mean over nothing else. label_smoothing s: the target is (1 - s) onehot + s / C, as in
+    Szegedy et al., "Rethinking the Inception Architecture" (2016). Floating-point targets of x's shape are probabilities t
+    of 0 to 1: -sum_c w_c t_c log softmax(x)_c, whose "mean" divides by N, or N times the pixels, whatever the weights.
+    Gradient: softmax(x) - t. Computed with the maximum subtracted. LabelError for labels outside 0 .. C - 1."""
+
+    def __init__(self, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+        super().__init__(reduction)
+        self.weight, self.ignore_index = weight, ignore_index
+        self.label_smoothing = self._number("label_smoothing", label_smoothing, 0)
+        if self.label_smoothing > 1:
+            raise ValueError(f"CrossEntropyLoss: expected label_smoothing between 0 and 1, got {label_smoothing!r}")
+        self._op = loss.CrossEntropy("CrossEntropyLoss", reduction, weight, ignore_index, self.label_smoothing)
+
+    def _settings(self):
+        return dict(weight=self.weight, ignore_index=self.ignore_index, label_smoothing=self.label_smoothing)
+
+
+class NLLLoss(_Loss):
+    """-x[label] of log-probabilities (N, C, ...) and labels (N, ...): CrossEntropyLoss after a LogSoftmax. weight,
+    ignore_index and errors as there."""
+
+    def __init__(self, weight=None, ignore_index=-100, reduction="mean"):
+        super().__init__(reduction)
+        self.weight, self.ignore_index = weight, ignore_index
+        self._op = loss.NLL("NLLLoss", reduction, weight, ignore_index)
+
+    def _settings(self):
+        return dict(weight=self.weight, ignore_index=self.ignore_index)
+
+
+class MultiMarginLoss(_Loss):
+    """1 / C sum_(c != label) w_label max(0, margin - x_label + x_c)^p of scores (N, C, ...) and labels (N, ...), p 1 or 2.
+
+    C times this is the multi-class hinge loss of support vector machines (Weston and Watkins, 1999). "mean" divides by N,
+    whatever the classes' weights w. Gradient 0 at the kink."""
+
+    def __init__(self, p=1, margin=1.0, weight=None, reduction="mean"):
+        super().__init__(reduction)
+        if p not in (1, 2):
+            raise ValueError(f"MultiMarginLoss: expected p of 1 or 2, got {p!r}")
+        self.p, self.margin, self.weight = p, self._number("margin", margin), weight
+        self._op = loss.MultiMargin("MultiMarginLoss", reduction, weight, self.margin, p)
+
+    def _settings(self):
+        return dict(p=self.p, margin=self.margin, weight=self.weight)
 
 
 class MSELoss(_Loss):
-    """(x - target)^2, target of x's shape; a mean over every number, or a sum."""
-    op = softmax.MSE
+    """(x - t)^2, t of x's shape (N, ...). Gradient 2 (x - t)."""
+
+    def __init__(self, reduction="mean"):
+        super().__init__(reduction)
+        self._op = loss.Pointwise("MSELoss", reduction, "mse")
+
+
+class L1Loss(_Loss):
+    """|x - t|, t of x's shape (N, ...). Gradient sign(x - t), 0 where they are equal."""
+
+    def __init__(self, reduction="mean"):
+        super().__init__(reduction)
+        self._op = loss.Pointwise("L1Loss", reduction, "l1")
+
+
+class SmoothL1Loss(_Loss):
+    """d^2 / (2 beta) where |d| < beta, |d| - beta / 2 beyond, d = x - t; |d| for beta 0. t of x's shape (N, ...).
+
+    Girshick, "Fast R-CNN" (2015), where beta is 1."""
+
+    def __init__(self, reduction="mean", beta=1.0):
+        super().__init__(reduction)
+        self.beta = self._number("beta", beta, 0)
+        self._op = loss.Pointwise("SmoothL1Loss", reduction, "smooth_l1" if self.beta else "l1", self.beta)
+
+    def _settings(self):
+        return dict(beta=self.beta)
+
+
+class HuberLoss(_Loss):
+    """d^2 / 2 where |d| <= delta, delta (|d| - delta / 2) beyond, d = x - t. t of x's shape (N, ...). Huber (1964)."""
+
+    def __init__(self, reduction="mean", delta=1.0):
+        super().__init__(reduction)
+        self.delta = self._number("delta", delta, 0)
+        if self.delta == 0:
+            raise ValueError(f"HuberLoss: expected delta above 0, got {delta!r}")
+        self._op = loss.Pointwise("HuberLoss", reduction, "huber", self.delta)
+
+    def _settings(self):
+        return dict(delta=self.delta)
+
+
+class BCELoss(_Loss):
+    """-w (t log x + (1 - t) log(1 - x)) of probabilities x and targets t of 0 to 1, of one shape (N, ...).
+
+    The negative logarithm of the likelihood x^t (1 - x)^(1 - t). Logarithms are held to -100 or more; the gradient is
+    (x - t) / (x (1 - x)), its divisor held to 1e-12 or more. weight w: broadcast to the targets. LabelError for targets
+    outside 0 .. 1; an x outside makes the loss NaN. On logits use BCEWithLogitsLoss, which loses nothing."""
+
+    def __init__(self, weight=None, reduction="mean"):
+        super().__init__(reduction)
+        self.weight = weight
+        self._op = loss.Pointwise("BCELoss", reduction, "bce", span=(0, 1), weight=weight)
+
+    def _settings(self):
+        return dict(weight=self.weight)
+
+
+class BCEWithLogitsLoss(_Loss):
+    """-w (q t log p + (1 - t) log(1 - p)), p = sigmoid(x), of logits x and targets t of 0 to 1, of one shape (N, ...).
+
+    Computed as q t softplus(-x) + (1 - t) softplus(x), for any x. Gradient p - t (with q = 1). pos_weight q and weight w:
+    broadcast to the targets. LabelError for targets outside 0 .. 1."""
+
+    def __init__(self, weight=None, reduction="mean", pos_weight=None):
+        super().__init__(reduction)
+        self.weight, self.pos_weight = weight, pos_weight
+        self._op = loss.Pointwise("BCEWithLogitsLoss", reduction, "bce_logits", 0, (0, 1), weight, pos_weight)
+
+    def _settings(self):
+        return dict(weight=self.weight, pos_weight=self.pos_weight)
+
+
+class KLDivLoss(_Loss):
+    """t (log t - x) of log-probabilities x and probabilities t of one shape (N, ...), 0 where t is 0; with log_target t is a
+    logarithm too: exp(t) (t - x).
+
+    "batchmean" divides by N, which gives the divergence; "mean" by how many numbers there are. LabelError for targets below
+    0. Kullback and Leibler (1951)."""
+    reductions = ("mean", "batchmean", "sum", "none")
+
+    def __init__(self, reduction="mean", log_target=False):
+        super().__init__(reduction)
+        self.log_target = bool(log_target)
+        span = None if log_target else (0, float("inf"))
+        self._op = loss.Pointwise("KLDivLoss", reduction, "kl_div_log" if log_target else "kl_div", span=span)
+
+    def _settings(self):
+        return dict(log_target=self.log_target)
+
+
+class HingeLoss(_Loss):
+    """max(0, 1 - t x), targets t of -1 and 1, of x's shape (N, ...): the support vector machine's loss (Cortes and Vapnik,
+    1995). Gradient -t where t x < 1, 0 at the kink. LabelError for other targets. PyTorch has none of this form."""
+
+    def __init__(self, reduction="mean"):
+        super().__init__(reduction)
+        self._op = loss.Hinge("HingeLoss", reduction, "hinge")

@@ -5,7 +5,7 @@ import numpy as np
 
 from ..errors import ShapeError, WeightsError
 from ..graph import Input, Node, Value, as_value, leaf
-from ..parameter import Parameter
+from ..parameter import Buffer, Parameter
 
 _structure = 0          # grows when any module changes: what was traced before may be stale
 _watchers = []          # called with (module, inputs, output) after every traced call: summary()
@@ -24,14 +24,17 @@ class Module:
         _structure += 1
         members = self.__dict__
         if "_modules" not in members:
-            members.update(_parameters=OrderedDict(), _modules=OrderedDict(), _traces={})
+            members.update(_parameters=OrderedDict(), _buffers=OrderedDict(), _modules=OrderedDict(), _traces={})
         members["_modules"].pop(name, None)
         members["_parameters"].pop(name, None)
+        members["_buffers"].pop(name, None)
         if isinstance(value, Module):
             members["_modules"][name] = value
         elif isinstance(value, Parameter):
             members["_parameters"][name] = value
             value.name = name
+        elif isinstance(value, Buffer):
+            members["_buffers"][name] = value
         members[name] = value
 
     def __getstate__(self):
@@ -57,10 +60,9 @@ class Module:
             out = self.forward(*values)
         except ShapeError as error:
             if error.layer is None:
-                error.layer = type(self).__name__
-                error.path = []
-            caller = error
-            caller.path_owner = self
+                error.layer, error.owner = type(self).__name__, self
+            # each module on the way out puts the path as it sees it; the outermost is the last
+            error.path = next((n for n, m in self.named_modules() if m is error.owner), error.path)
             raise
         for watcher in _watchers:
             watcher(self, values, out)
@@ -72,13 +74,7 @@ class Module:
         found = self._traces.get(key)
         if found is None:
             node = Node(Input(*signature), ())
-            try:
-                out = self._traced(Value(node, {node: feed}, feed.n, self.training))
-            except ShapeError as error:
-                name = next((n for n, m in self.named_modules() if m is error.path_owner), "") \
-                    if hasattr(error, "path_owner") else ""
-                error.path = [name] if name else []
-                raise
+            out = self._traced(Value(node, {node: feed}, feed.n, self.training))
             if not self._static or not isinstance(out, Value):
                 return out
             self._traces.clear()
@@ -120,6 +116,23 @@ class Module:
         """All parameters, each once."""
         return (p for _, p in self.named_parameters())
 
+    def named_buffers(self):
+        """(path, buffer), each once: state that is not trained."""
+        seen = set()
+        for path, module in self.named_modules():
+            for name, b in module._buffers.items():
+                if id(b) not in seen:
+                    seen.add(id(b))
+                    yield f"{path}.{name}" if path else name, b
+
+    def buffers(self):
+        """All buffers, each once."""
+        return (b for _, b in self.named_buffers())
+
+    def register_buffer(self, name, array):
+        """Keep an array as `self.name`, in state_dict() and not trained."""
+        setattr(self, name, Buffer(array))
+
     def zero_grad(self):
         """Forget all gradients."""
         for p in self.parameters():
@@ -150,7 +163,7 @@ class Module:
         return self._cast(np.float32)
 
     def _cast(self, dtype):
-        for p in self.parameters():
+        for p in (*self.parameters(), *self.buffers()):
             p.cast(dtype)
         return self
 
@@ -161,7 +174,7 @@ class Module:
         stack, out = [("", self)], []
         while stack:
             path, module = stack.pop()
-            out.extend((f"{path}{n}", p) for n, p in module._parameters.items())
+            out.extend((f"{path}{n}", p) for n, p in (*module._parameters.items(), *module._buffers.items()))
             stack.extend((f"{path}{n}.", m) for n, m in reversed(module._modules.items()))
         return out
 
@@ -184,7 +197,7 @@ class Module:
             if k in own and a.shape != own[k].shape:
                 raise WeightsError(f"the weights do not belong to this model: '{k}' expected shape {own[k].shape}, "
                                    f"got {a.shape}")
-            if k in own and a.dtype.kind != "f":
+            if k in own and own[k].dtype.kind == "f" and a.dtype.kind != "f":
                 raise WeightsError(f"the weights do not belong to this model: '{k}' expected floating-point numbers, "
                                    f"got {a.dtype}")
         for k, a in arrays.items():

@@ -4,6 +4,7 @@
 class Op:
     """An operation on per-sample arrays. `key()` identifies it in the plan cache."""
     params = ()
+    takes_integers = False              # whether its input may be an array of indices
 
     def key(self):
         """Class and attributes: two ops with equal keys run alike."""

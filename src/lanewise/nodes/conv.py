@@ -50,7 +50,7 @@ class Conv2d(Op):
 
     def with_relu(self):
         """The same with a ReLU after it."""
-        return Conv2d(self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups, True)
+        return type(self)(self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups, True)
 
     def shape(self, x):
         outs, ins, kh, kw = self.weight.shape
@@ -72,25 +72,27 @@ class Conv2d(Op):
         """The shape of the convolution itself (a fused pool follows it)."""
         return self.shape(node.inputs[0].shape)
 
-    def points(self, node):
-        """Products of a Winograd tile for rows of 3 or 5 taps of stride 1, 0 for the direct sum."""
-        kw, (outs, _, cols) = self.weight.shape[3], self.output(node)
+    def points(self, cols):
+        """Products of a Winograd tile for rows of 3 or 5 taps of stride 1 and `cols` results, 0 for the direct sum."""
+        outs, _, _, kw = self.weight.shape
         fits = _winograd and self.stride == (1, 1) and self.dilation[1] == 1 and self.groups == 1 and kw in (3, 5)
         return TILE + kw - 1 if fits and cols >= TILE and outs >= WINOGRAD_FROM else 0
 
-    def borders(self, node):
-        (_, h, w), (_, rows, cols), (_, _, kh, kw) = node.inputs[0].shape, self.output(node), self.weight.shape
+    def image_border(self, image, result):
+        """The border that windows read around an image (C, H, W) for a result (O, H', W')."""
+        (_, h, w), (_, rows, cols), (_, _, kh, kw) = image, result, self.weight.shape
         top, left = self.padding[:2]
-        if self.points(node):
+        if self.points(cols):
             cols = -(-cols // TILE) * TILE
-        return ((top, left, max(0, (rows - 1) * self.stride[0] + (kh - 1) * self.dilation[0] + 1 - h - top),
-                 max(0, (cols - 1) * self.stride[1] + (kw - 1) * self.dilation[1] + 1 - w - left)),)
+        return (top, left, max(0, (rows - 1) * self.stride[0] + (kh - 1) * self.dilation[0] + 1 - h - top),
+                max(0, (cols - 1) * self.stride[1] + (kw - 1) * self.dilation[1] + 1 - w - left))
 
-    def grad_border(self, node):
-        width, cols = node.inputs[0].shape[2], self.output(node)[2]
-        if self.points(node):
+    def result_border(self, image, result):
+        """The border that the way back to the image reads around a result."""
+        width, cols = image[2], result[2]
+        if self.points(cols):
             return 0, 0, 0, -cols % TILE
-        left = right = 0                    # rows outside dY are skipped, columns are read as zeros
+        left = right = 0                    # rows outside the result are skipped, columns are read as zeros
         for r in range(min(self.stride[1], width)):
             q, step, _, _, n = phase(self.stride[1], self.dilation[1], self.padding[1], self.weight.shape[3], r)
             if n:
@@ -98,28 +100,32 @@ class Conv2d(Op):
                 right = max(right, (width - r - 1) // self.stride[1] + q + (n - 1) * step - (cols - 1))
         return 0, left, 0, right
 
+    def borders(self, node):
+        return (self.image_border(node.inputs[0].shape, self.output(node)),)
+
+    def grad_border(self, node):
+        return self.result_border(node.inputs[0].shape, self.output(node))
+
     def forward(self, b, node):
         y = b.value(node)
-        b.emit("forward", "conv", **self.conv_fields(b, node, y, y.rows))
+        b.emit("forward", "conv", **self.conv_fields(b, b.value(node.inputs[0]), y, self.output(node), y.rows, bias=self.bias))
 
-    def conv_fields(self, b, node, y, band, least=1):
-        """The fields of a Conv instruction that writes the layout y, `least` to `band` rows at a time."""
-        x, points = b.value(node.inputs[0]), self.points(node)
-        outs, ins, kh, kw = self.weight.shape
-        (sh, sw), (dh, dw), group = self.stride, self.dilation, outs // self.groups
+    def conv_fields(self, b, x, y, result, band, least=1, bias=None, add=0):
+        """The fields of a Conv instruction from the image x to the layout y of a result, `least` to `band` rows at a time."""
+        (_, rows, cols), (outs, ins, kh, kw) = result, self.weight.shape
+        (sh, sw), (dh, dw), group, points = self.stride, self.dilation, outs // self.groups, self.points(cols)
         merged = (dw == 1 and self.groups == 1) and not points
         runs = 1 if merged or points else kw
         w = b.pack(("conv", id(self.weight), points), self.weight, b.engine.conv_widest, groups=self.groups, outs=group,
                    taps=kh, runs=kw, reds=ins, first=0, s_group=group * ins * kh * kw, s_out=ins * kh * kw, s_tap=kw, s_run=1,
                    s_red=kh * kw, points=points)
-        _, rows, cols = self.output(node)
         b.flops(2 * rows * cols * outs * ins * kh * kw)
-        return dict(x=x.at(-self.padding[0], -self.padding[1]), y=y.start, w=w, bias=b.address(self.bias), rows=rows,
+        return dict(x=x.at(-self.padding[0], -self.padding[1]), y=y.start, w=w, bias=b.address(bias), rows=rows,
                     cols=cols, x_row=sh * x.row, x_step=sw * x.channels, tap_row=dh * x.row,
                     run_step=dw * x.channels, taps=kh, runs=runs, run=kw * ins if merged else ins,
                     y_row=y.row, y_step=outs, groups=self.groups, x_group=ins, outs=group,
-                    start=ZERO if self.bias is None else BIAS, relu=int(self.relu), first=-self.padding[0], row_step=sh,
-                    tap_step=dh, x_rows=x.rows, **self._winograd(b, points, cols, ins, outs, band, least=least))
+                    start=BIAS if bias is not None else KEEP if add else ZERO, relu=int(self.relu), first=-self.padding[0],
+                    row_step=sh, tap_step=dh, x_rows=x.rows, **self._winograd(b, points, cols, ins, outs, band, least=least))
 
     def _winograd(self, b, points, cols, ins, outs, band, left=0, transposed=0, least=1):
         # Tiles of `cols`; scratch for `band` rows at once, or as many as fit, but `least`.
@@ -136,14 +142,26 @@ class Conv2d(Op):
         self.conv_backward(b, node, dy)
 
     def conv_backward(self, b, node, dy):
-        self.weight_grad(b, node, dy)
-        if b.wants(node.inputs[0]):
-            self.input_grad(b, node, dy)
+        x = node.inputs[0]
+        if self.weight.requires_grad:
+            self.weight_grad(b, b.value(x), dy)
+        self.bias_grad(b, dy)
+        if b.wants(x):
+            dx, add = b.into(x)
+            self.emit_transposed(b, "backward", dy, dx, add)
 
-    def weight_grad(self, b, node, dy):
-        if not any(p.requires_grad for p in self.params):
-            return
-        x, points = b.value(node.inputs[0]), self.points(node)
+    def bias_grad(self, b, dy):
+        """db from the gradient dy of what the bias was added to."""
+        if self.bias is not None and self.bias.requires_grad:
+            d = b.slot(dy.channels * b.lane_bytes)
+            b.emit("backward", "channel_sums", dy=dy.start, rows=dy.rows, cols=dy.cols, row=dy.row, step=dy.channels,
+                   channels=dy.channels, d=d)
+            b.emit("reduce", "lane_grad", d=d, size=dy.channels, grad=b.grad_address(self.bias),
+                   add=b.used_before(self.bias))
+
+    def weight_grad(self, b, x, dy):
+        """dW from the image x and the gradient dy of the result, both with their borders."""
+        points = self.points(dy.cols)
         outs, ins, kh, kw = self.weight.shape
         (sh, sw), (dh, dw), group = self.stride, self.dilation, outs // self.groups
         merged = (dw == 1 and self.groups == 1) and not points
@@ -152,7 +170,6 @@ class Conv2d(Op):
         height, width, tiles = (dy.rows - 1) * sh + (kh - 1) * dh + 1, (dy.cols - 1) * sw + (kw - 1) * dw + 1, -(-dy.cols // TILE)
         lines = points * kh * ins if points else kh * kw * ins
         d = b.slot(lines * wide * b.real_bytes if pixels else lines * outs * b.lane_bytes)
-        db = b.slot(outs * b.lane_bytes)
         step, out = (ins, wide if pixels else outs) if pixels or points else (x.channels, outs)
         if points:
             row, dy_row, x_step, cols = points * tiles * ins, points * tiles * out, ins, tiles
@@ -170,31 +187,29 @@ class Conv2d(Op):
         b.flops(2 * dy.rows * dy.cols * outs * ins * kh * kw)
         b.emit("backward", "conv_dw_pixels" if pixels else "conv_dw_lanes",
                x=x.at(-self.padding[0], -self.padding[1]), src_row=x.row, src_step=x.channels, x_rows=height, channels=ins,
-               dy=dy.start, dy_src_row=dy.row, dy_src_step=outs, dy_cols=dy.cols, d=d, db=db,
-               has_bias=int(self.bias is not None), rows=dy.rows, cols=cols, x_row=sh * row, x_step=x_step, tap_row=dh * row,
+               dy=dy.start, dy_src_row=dy.row, dy_src_step=outs, d=d, rows=dy.rows,
+               cols=cols, x_row=sh * row, x_step=x_step, tap_row=dh * row,
                run_step=dw * step, taps=kh, runs=1 if merged or points else kw, run=kw * ins if merged else ins,
                dy_row=dy_row, dy_step=out, groups=self.groups, x_group=ins, outs=group, points=points, tiles=tiles,
                width=width, wide=wide, band=band, **copies)
-        if self.weight.requires_grad:
-            b.emit("reduce", "conv_grad", d=d, lanes=int(not pixels), wide=wide if pixels else group,
-                   grad=b.grad_address(self.weight), add=b.used_before(self.weight), groups=self.groups, taps=kh,
-                   runs=1 if merged else kw, reds=ins, merged=kw if merged else 1, outs=group, points=points,
-                   s_group=group * ins * kh * kw, s_tap=kw, s_run=1, s_red=kh * kw, s_out=ins * kh * kw)
-        if self.bias is not None and self.bias.requires_grad:
-            b.emit("reduce", "lane_grad", d=db, size=outs, grad=b.grad_address(self.bias), add=b.used_before(self.bias))
+        b.emit("reduce", "conv_grad", d=d, lanes=int(not pixels), wide=wide if pixels else group,
+               grad=b.grad_address(self.weight), add=b.used_before(self.weight), groups=self.groups, taps=kh,
+               runs=1 if merged else kw, reds=ins, merged=kw if merged else 1, outs=group, points=points,
+               s_group=group * ins * kh * kw, s_tap=kw, s_run=1, s_red=kh * kw, s_out=ins * kh * kw)
 
-    def input_grad(self, b, node, dy):
-        """One convolution of dY for every stride phase of the input."""
-        dx, add = b.into(node.inputs[0])
+    def emit_transposed(self, b, block, dy, dx, add=0, bias=None):
+        """dx = the transposed convolution of dy (+ bias, or added to what is there): one convolution of dy for every stride
+        phase of dx."""
         outs, ins, kh, kw = self.weight.shape
-        (sh, sw), group, points, start = self.stride, outs // self.groups, self.points(node), KEEP if add else ZERO
+        (sh, sw), group, points = self.stride, outs // self.groups, self.points(dy.cols)
+        start = BIAS if bias is not None else KEEP if add else ZERO
         if points:
             first = self.padding[0] - (kh - 1) * self.dilation[0]
             w = b.pack(("conv dx", id(self.weight), points), self.weight, b.engine.conv_widest, groups=1, outs=ins, taps=kh,
                        runs=kw, reds=outs, first=(kh - 1) * kw, s_group=0, s_out=kh * kw, s_tap=-kw, s_run=1,
                        s_red=ins * kh * kw, points=points)
             b.flops(2 * dy.rows * dy.cols * outs * ins * kh * kw)
-            b.emit("backward", "conv", x=dy.at(first), y=dx.start, w=w, bias=0, rows=dx.rows, cols=dx.cols, x_row=dy.row,
+            b.emit(block, "conv", x=dy.at(first), y=dx.start, w=w, bias=b.address(bias), rows=dx.rows, cols=dx.cols, x_row=dy.row,
                    x_step=outs, tap_row=self.dilation[0] * dy.row, run_step=0, taps=kh, runs=1, run=outs, y_row=dx.row,
                    y_step=ins, groups=1, x_group=outs, outs=ins, start=start, relu=0, first=first, row_step=1,
                    tap_step=self.dilation[0], x_rows=dy.rows,
@@ -206,19 +221,17 @@ class Conv2d(Op):
                 p, p_step, j, j_step, runs = phase(sw, self.dilation[1], self.padding[1], kw, rx)
                 rows, cols = -(-(dx.rows - ry) // sh), -(-(dx.cols - rx) // sw)
                 if not taps or not runs:
-                    if not add:
-                        b.emit("backward", "fill", **loops(
-                            dx.at(ry, rx), dx.at(ry, rx), shape=(rows, cols, dx.channels),
-                            ys=(sh * dx.row, sw * dx.channels, 1), as_=(0, 0, 0)))
-                    continue
+                    if add:
+                        continue
+                    taps = runs = 0                     # no tap: zeros, or the bias
                 merged = self.groups == 1 and (runs == 1 or p_step == 1)
                 w = b.pack(("conv dx", id(self.weight), ry, rx, self.stride, self.dilation, self.padding), self.weight,
                            b.engine.conv_widest, groups=self.groups, outs=ins, taps=taps, runs=runs, reds=group,
                            first=k * kw + j, s_group=group * ins * kh * kw, s_out=kh * kw, s_tap=k_step * kw,
                            s_run=j_step, s_red=ins * kh * kw, points=0)
                 b.flops(2 * rows * cols * taps * runs * outs * ins)
-                b.emit("backward", "conv", x=dy.at(q, p), y=dx.at(ry, rx), w=w, bias=0, rows=rows, cols=cols,
-                       x_row=dy.row, x_step=outs, tap_row=q_step * dy.row, run_step=p_step * outs, taps=taps,
+                b.emit(block, "conv", x=dy.at(q, p), y=dx.at(ry, rx), w=w, bias=b.address(bias), rows=rows, cols=cols, x_row=dy.row,
+                       x_step=outs, tap_row=q_step * dy.row, run_step=p_step * outs, taps=taps,
                        runs=1 if merged else runs, run=runs * group if merged else group, y_row=sh * dx.row,
                        y_step=sw * dx.channels, groups=self.groups, x_group=group, outs=ins, start=start, relu=0, first=q,
                        row_step=1, tap_step=max(q_step, 1), x_rows=dy.rows,

@@ -9,21 +9,29 @@ def window_fields(pool, x, y, where=0, relu=0, add=0):
     (kh, kw), (sh, sw), (ph, pw) = pool.kernel, pool.stride, pool.padding
     return dict(x=x.start, y=y.start, where=where, rows=y.rows, cols=y.cols, channels=y.channels, x_rows=x.rows,
                 x_cols=x.cols, x_row=x.row, y_row=y.row, kh=kh, kw=kw, sh=sh, sw=sw, ph=ph, pw=pw, relu=relu, add=add,
-                count_pad=int(pool.count_include_pad))
+                count_pad=int(pool.count_include_pad), clipped=int(pool.ceil_mode))
 
 
 class Pool2d(Op):
-    """Windows of `kernel`, `stride` apart, over an image; a window that hangs over the edge is clipped."""
+    """Windows of `kernel`, `stride` apart, over an image; a window that hangs over the edge is clipped. With ceil_mode the
+    last one may begin at any pixel of the image or of the padding before it."""
     count_include_pad = False
 
-    def __init__(self, kernel, stride, padding):
-        self.kernel, self.stride, self.padding = kernel, stride, padding
+    def __init__(self, kernel, stride, padding, ceil_mode=False):
+        self.kernel, self.stride, self.padding, self.ceil_mode = kernel, stride, padding, ceil_mode
+
+    def _outputs(self, size, axis):
+        k, s, p = self.kernel[axis], self.stride[axis], self.padding[axis]
+        if not self.ceil_mode:
+            return (size + 2 * p - k) // s + 1
+        n = -((k - size - 2 * p) // s) + 1
+        return n - 1 if (n - 1) * s >= size + p else n
 
     def shape(self, x):
         if len(x) != 3:
             raise ShapeError(f"expected an input of 4 dimensions (N, C, H, W), got {1 + len(x)}: "
                              f"input (N, {', '.join(map(str, x))})")
-        rows, cols = ((x[1 + a] + 2 * self.padding[a] - self.kernel[a]) // self.stride[a] + 1 for a in (0, 1))
+        rows, cols = (self._outputs(x[1 + a], a) for a in (0, 1))
         if rows < 1 or cols < 1:
             raise ShapeError(f"expected an image of at least the window's size {self.kernel[0]}x{self.kernel[1]}, got "
                              f"{x[1]}x{x[2]}: input (N, {', '.join(map(str, x))})")
@@ -45,8 +53,8 @@ class MaxPool2d(Pool2d):
 class AvgPool2d(Pool2d):
     """The mean of a window; with count_include_pad its padding counts as zeros."""
 
-    def __init__(self, kernel, stride, padding, count_include_pad):
-        super().__init__(kernel, stride, padding)
+    def __init__(self, kernel, stride, padding, ceil_mode, count_include_pad):
+        super().__init__(kernel, stride, padding, ceil_mode)
         self.count_include_pad = count_include_pad
 
     def forward(self, b, node):
@@ -68,7 +76,7 @@ class ConvMaxPool(Conv2d):
     def fits(conv, pool):
         """Windows that share no row, and no padding: a band of rows is pooled once and forgotten."""
         return type(conv) is Conv2d and type(pool) is MaxPool2d and pool.stride[0] >= pool.kernel[0] and \
-            pool.padding == (0, 0)
+            pool.padding == (0, 0) and not pool.ceil_mode
 
     def key(self):
         return ("conv_max_pool", super().key(), self.pool.key(), self.pool_relu)
@@ -81,11 +89,11 @@ class ConvMaxPool(Conv2d):
 
     def forward(self, b, node):
         (outs, _, cols), y, kh, sh = self.output(node), b.value(node), self.pool.kernel[0], self.pool.stride[0]
-        steps = min(y.rows, max(1, BAND // 2 // (sh * cols * outs * b.lane_bytes))) if self.points(node) else 1
+        steps = min(y.rows, max(1, BAND // 2 // (sh * cols * outs * b.lane_bytes))) if self.points(cols) else 1
         rows = (steps - 1) * sh + kh
         band = Layout((outs, rows, cols))
         where = b.saved(node, y.rows * y.cols * y.channels)
-        conv = self.conv_fields(b, node, band, rows, least=kh)
+        conv = self.conv_fields(b, b.value(node.inputs[0]), band, self.output(node), rows, kh, self.bias)
         pool = window_fields(self.pool, band, y, where, relu=int(self.pool_relu))
         b.emit("forward", "conv_max_pool", conv=conv, pool=pool)
 

@@ -35,7 +35,7 @@ def arrays(name, **given):
 
 def packed(*xs):
     """C-contiguous and aligned, copied only where they are not."""
-    found = [None if x is None else np.require(x, requirements="CA") if x.ndim else x.copy() for x in xs]
+    found = [x if x is None or x.flags.c_contiguous and x.flags.aligned else x.copy() for x in xs]
     return found if len(found) > 1 else found[0]
 
 
@@ -83,7 +83,8 @@ class Result:
         self.out = out
         if out is not None:
             if not isinstance(out, np.ndarray) or out.dtype != dtype:
-                raise DtypeError(f"{name}: expected out to be an array of {dtype}, got {getattr(out, 'dtype', type(out).__name__)}")
+                raise DtypeError(f"{name}: expected out to be an array of {dtype}, got "
+                                 f"{out.dtype if isinstance(out, np.ndarray) else type(out).__name__}")
             if out.shape != shape:
                 raise ShapeError(f"{name}: expected out of shape {shape}, got {out.shape}")
             if not out.flags.writeable:

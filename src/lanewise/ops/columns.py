@@ -24,14 +24,18 @@ class Geometry:
         """Whether the columns are the image itself: 1x1, stride 1, no padding."""
         return self.taps == 1 and self.stride == (1, 1) and not any(self.padding)
 
+    @property
+    def numbers(self):
+        """What the kernels read of it."""
+        return (*self.size, *self.outs, *self.kernel, *self.stride, *self.dilation, *self.padding[:2])
+
     def move(self, x, cols, back=False):
         """cols (N, C*KH*KW, L) from C-contiguous x (N, C, H, W), or (back) x from cols, overlaps added up."""
         planes = x.shape[0] * x.shape[1]
         if back and not cols.size:
             x[...] = 0
         elif cols.size:
-            kernels(x).im2col(x, cols, planes, (*self.size, *self.outs, *self.kernel, *self.stride, *self.dilation,
-                                                *self.padding[:2]), back, crew(max(x.size, cols.size) // 4))
+            kernels(x).im2col(x, cols, planes, self.numbers, back, crew(max(x.size, cols.size) // 4))
 
 
 def _geometry(name, size, kernel_size, stride, padding, dilation):

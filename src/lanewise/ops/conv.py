@@ -1,12 +1,15 @@
 """Convolutions of images (N, C, H, W) or (C, H, W), and their gradients."""
+import math
+
 import numpy as np
 
 from ..errors import ShapeError
-from ._check import Result, arrays, image, kernels, ndim, packed, pair, shape
+from ._check import Result, arrays, crew, image, kernels, ndim, packed, pair, shape
 from .columns import Geometry, groups_of
 from .matmul import matmul
 
 COLUMNS = 1 << 19       # numbers of im2col at a time: 2 MB, which the product finds in L2 or L3
+SCRATCH = 1 << 22       # numbers of one sample's columns that a thread keeps for itself: 16 MB
 SHARD = 1 << 20         # numbers of a sample's image and result above which a shard of lanes is far larger than the caches
 
 
@@ -37,14 +40,20 @@ def _geometry(name, x, weight, stride, padding, dilation, groups):
     return Geometry(name, x.shape[2:], kernel, stride, _padding(name, padding, kernel, stride, dilation), dilation), groups
 
 
-def _chosen(name, algorithm, x, y_shape, groups):
-    """From 2 LANES samples (two shards, for two threads) of moderate size "lanes", else "gemm"."""
+def _chosen(name, algorithm, x, weight, y_shape, backward=False):
+    """From 2 LANES samples of more than 4 channels (backward: of any) with kernels above 1x1 "lanes", else "gemm".
+
+    Lanes against gemm, one thread, ms: 32->64 3x3 16x16, 8 samples 1.5, 0.8, 128 samples 14.5, 13.1; 6->16 5x5, 128: 0.50,
+    0.70; 3->32 3x3, 64: 3.0, 2.0; 64->128 1x1, 64: 4.8, 3.9; backward 1->6 5x5, 128: 1.5, 2.8. (Direct kernels: a faster one
+    for 3x3 moves only the middle.)"""
     if algorithm is None:
-        fits = max(int(np.prod(x.shape[1:])), int(np.prod(y_shape[1:]))) <= SHARD
-        algorithm = "lanes" if x.shape[0] >= 2 * kernels(x).lanes and fits else "gemm"
+        fits = max(math.prod(x.shape[1:]), math.prod(y_shape[1:])) <= SHARD
+        wide = backward or weight.shape[1] > 4
+        many = x.shape[0] >= 2 * kernels(x).lanes and wide and weight.shape[2] * weight.shape[3] > 1
+        algorithm = "lanes" if many and fits else "gemm"
     if algorithm not in ("gemm", "lanes"):
         raise ShapeError(f"{name}: expected algorithm 'gemm', 'lanes' or None, got {algorithm!r}")
-    return algorithm if x.size and int(np.prod(y_shape)) else "gemm"
+    return algorithm if x.size and math.prod(y_shape) else "gemm"
 
 
 def _chunks(n, g, channels):
@@ -61,12 +70,20 @@ def _columns(x, g, groups):
     return cols.reshape(len(x), groups, x.shape[1] // groups * g.taps, g.pixels)
 
 
-def _gemm(x, weight, g, groups, y):
-    """y = weight x columns, a chunk of samples at a time."""
-    w = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1] * g.taps)
-    rows = y.reshape(len(x), groups, w.shape[1], g.pixels)
+def _gemm(x, weight, bias, g, groups, y):
+    """y = bias + weight x columns: samples over the threads, or, for one sample and for one too large for a thread's scratch, a
+    chunk at a time through matmul."""
+    ins, outs = weight.shape[1], weight.shape[0] // groups
+    if len(x) > 1 and 0 < ins * g.taps * g.pixels <= SCRATCH and outs:
+        work = y.size * (ins * g.taps + 16) // 16
+        kernels(x).conv(x, weight, packed(bias), y, len(x), g.numbers, groups, ins, outs, crew(work))
+        return
+    w = weight.reshape(groups, outs, ins * g.taps)
+    rows = y.reshape(len(x), groups, outs, g.pixels)
     for i, j in _chunks(len(x), g, x.shape[1]):
         matmul(w, _columns(x[i:j], g, groups), out=rows[i:j])
+    if bias is not None:
+        y += bias[:, None, None]
 
 
 def _input_grad(dy, weight, g, groups, dx):
@@ -93,7 +110,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
 
     H' = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1. int or pair everywhere; padding also "valid" (0) or "same"
     (H' = H; the odd row and column at the end). algorithm "gemm": im2col and matrix products; "lanes": one sample per SIMD
-    lane; None: lanes from 2 LANES samples whose images are not large."""
+    lane; None: lanes from 2 LANES samples of more than 4 channels whose images are not large, with kernels above 1x1."""
     x, weight, bias = arrays("conv2d", x=x, weight=weight, bias=bias)
     x, alone = image("conv2d", "x", x)
     g, groups = _geometry("conv2d", x, weight, stride, padding, dilation, groups)
@@ -101,13 +118,11 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
     full = (x.shape[0], weight.shape[0], *g.outs)
     x, weight = packed(x, weight)
     y = Result("conv2d", out, full[1:] if alone else full, x.dtype, (x, weight, bias))
-    if _chosen("conv2d", algorithm, x, full, groups) == "lanes":
+    if _chosen("conv2d", algorithm, x, weight, full) == "lanes":
         from . import conv_lanes
         conv_lanes.forward(x, weight, bias, g, groups, y.array.reshape(full))
     else:
-        _gemm(x, weight, g, groups, y.array.reshape(full))
-        if bias is not None:
-            y.array += bias[:, None, None]
+        _gemm(x, weight, bias, g, groups, y.array.reshape(full))
     return y.done()
 
 
@@ -120,7 +135,7 @@ def conv2d_backward(dy, x, weight, stride=1, padding=0, dilation=1, groups=1, *,
     g, groups = _geometry(name, x, weight, stride, padding, dilation, groups)
     shape(name, "dy", dy, (x.shape[0], weight.shape[0], *g.outs))
     dy, x, weight = packed(dy, x, weight)
-    if _chosen(name, algorithm, x, dy.shape, groups) == "lanes":
+    if _chosen(name, algorithm, x, weight, dy.shape, True) == "lanes":
         from . import conv_lanes
         dx, dw, db = conv_lanes.backward(dy, x, weight, g, groups)
     else:
@@ -173,5 +188,5 @@ def conv_transpose2d_backward(dy, x, weight, stride=1, padding=0, output_padding
     shape(name, "dy", dy, (x.shape[0], outs, *g.size))
     dy, x, weight = packed(dy, x, weight)
     dx = np.empty_like(x)
-    _gemm(dy, weight, g, groups, dx)
+    _gemm(dy, weight, None, g, groups, dx)
     return (dx[0] if alone else dx), _weight_grad(x, dy, g, groups, weight.shape), dy.sum((0, 2, 3))

@@ -6,13 +6,33 @@ import numpy as np
 
 from .. import _isa, threads
 from ..graph import Input, Node
+from ..nodes.base import Layout
 from ..nodes.conv import Conv2d
-from ..nodes.seed import SeededConv2d
 from ..parameter import Parameter
 from ..plan import BACKWARD, FORWARD, REDUCE, Plan
 
 MOST_PLANS = 16
 _plans, _lock = OrderedDict(), threading.Lock()
+
+
+class SeededConv2d(Conv2d):
+    """Conv2d backwards: a bound dY (N, O, H', W') follows the input among a program's arrays; the node's own value is one
+    number a sample, which nothing writes."""
+
+    def shape(self, x):
+        super().shape(x)
+        return (1,)
+
+    def output(self, node):
+        return super().shape(node.inputs[0].shape)
+
+    def forward(self, b, node):
+        outs, rows, cols = self.output(node)
+        dy = b.grads[node] = Layout((outs, rows, cols), self.grad_border(node))
+        b.written.add(node)
+        b.emit("forward", "gather", y=dy.start, channels=outs, rows=rows, cols=cols, row=dy.row, step=outs, bound=len(b.rows), zero=1,
+               scale=0)
+        b.rows.append((outs * rows * cols, False))
 
 
 class _Conv:

@@ -1,4 +1,6 @@
 """Batch and layer normalisation, and their gradients. Statistics are summed in float64 over samples."""
+import math
+
 import numpy as np
 
 from ..errors import ShapeError
@@ -13,7 +15,7 @@ class _Channels:
             raise ShapeError(f"{name}: expected x of 2 or more dimensions (N, C, ...), got shape {x.shape}")
         self.shape, self.flat = x.shape, x.ndim == 2
         self.c = x.shape[1]
-        self.n, self.s = (1, x.shape[0]) if self.flat else (x.shape[0], int(np.prod(x.shape[2:])))
+        self.n, self.s = (1, x.shape[0]) if self.flat else (x.shape[0], math.prod(x.shape[2:]))
         self.count = self.n * self.s
         self.threads = crew(x.size // 4)
         self.x = self.turn(x)
@@ -109,7 +111,7 @@ def _rows(name, x, normalized_shape, weight, bias=None):
         raise ShapeError(f"{name}: expected x whose last dimensions are {size}, got shape {x.shape}")
     shape(name, "weight", weight, size)
     shape(name, "bias", bias, size)
-    n = int(np.prod(size))
+    n = math.prod(size)
     if n == 0:
         raise ShapeError(f"{name}: expected at least one number in a row, got shape {x.shape}")
     return x.size // n, n

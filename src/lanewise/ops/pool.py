@@ -1,4 +1,6 @@
 """Pooling of images (N, C, H, W) or (C, H, W), and the gradients."""
+import math
+
 import numpy as np
 
 from ..errors import DtypeError, ShapeError
@@ -27,7 +29,7 @@ class _Windows:
         step = self.kernel if stride is None else pair(name, "stride", stride)
         self.pad, far = pair(name, "padding", padding, 0), pair(name, "dilation", dilation)
         self.outs = tuple(_outputs(name, full[2 + a], self.kernel[a], step[a], self.pad[a], far[a], ceil_mode) for a in (0, 1))
-        self.planes, self.work = full[0] * full[1], int(np.prod(full)) + full[0] * full[1] * self.outs[0] * self.outs[1]
+        self.planes, self.work = full[0] * full[1], math.prod(full) + full[0] * full[1] * self.outs[0] * self.outs[1]
         self.shape = (*full[:2], *self.outs)
         self.geometry = (*full[2:], *self.outs, *self.kernel, *step, *far, *self.pad)
 
@@ -44,7 +46,8 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
     """The greatest of each window: (N, C, H, W) -> (N, C, H', W').
 
     H' = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1 (or ceil); stride None is the kernel's size; int or
-    pair everywhere. Padding never wins; the first of equals does; NaN does. return_indices: also int64 h W + w of each winner."""
+    pair everywhere. Padding never wins; the first of equals does; NaN does. return_indices: also the int64
+    h W + w of each winner."""
     x, alone = image("max_pool2d", "x", arrays("max_pool2d", x=x))
     w = _Windows("max_pool2d", x.shape, kernel_size, stride, padding, dilation, ceil_mode)
     x = packed(x)
@@ -62,14 +65,16 @@ def max_pool2d_backward(dy, indices, input_shape):
         raise DtypeError(f"max_pool2d_backward: expected indices of integers, got {where.dtype}")
     full = (1, *input_shape) if alone else tuple(input_shape)
     if len(full) != 4 or full[:2] != dy.shape[:2]:
-        raise ShapeError(f"max_pool2d_backward: expected input_shape with the N and C of dy {dy.shape}, got {tuple(input_shape)}")
+        raise ShapeError(f"max_pool2d_backward: expected input_shape with the N and C of dy {dy.shape}, got "
+                         f"{tuple(input_shape)}")
     where = where[None] if alone else where
     shape("max_pool2d_backward", "indices", where, dy.shape)
     if where.size and not 0 <= where.min() <= where.max() < full[2] * full[3]:
-        raise ShapeError(f"max_pool2d_backward: expected indices from 0 to {full[2] * full[3] - 1}, got {where.min()} to {where.max()}")
+        raise ShapeError(f"max_pool2d_backward: expected indices from 0 to {full[2] * full[3] - 1}, got {where.min()} to "
+                         f"{where.max()}")
     dy, where, dx = packed(dy), packed(where.astype(np.int64, copy=False)), np.empty(full, dy.dtype)
-    kernels(dy).pool("max_backward", dy, dx, where, full[0] * full[1], (*full[2:], *dy.shape[2:], 1, 1, 1, 1, 1, 1, 0, 0), (0, 0),
-                     0, 0, crew(dx.size // 4 + dy.size))
+    geometry = (*full[2:], *dy.shape[2:], 1, 1, 1, 1, 1, 1, 0, 0)
+    kernels(dy).pool("max_backward", dy, dx, where, full[0] * full[1], geometry, (0, 0), 0, 0, crew(dx.size // 4 + dy.size))
     return _alone(dx, alone)
 
 
@@ -79,7 +84,8 @@ def _divisor(name, value):
     return int(value or 0)
 
 
-def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None, *, out=None):
+def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None, *,
+               out=None):
     """The mean of each window: (N, C, H, W) -> (N, C, H', W'), H' as in max_pool2d without dilation.
 
     Padding is zeros, and counts in the divisor with count_include_pad; what ceil_mode reads beyond the padding never does;
@@ -122,7 +128,7 @@ class _Cells:
         self.shape, self.planes, self.pad = (*full[:2], *self.outs), full[0] * full[1], (0, 0)
         if not full[2] * full[3] and self.outs[0] * self.outs[1]:
             raise ShapeError(f"{name}: expected an image to take the mean of, got shape {full}")
-        self.work, self.geometry = int(np.prod(full)), (*full[2:], *self.outs, 1, 1, 1, 1, 1, 1, 0, 0)
+        self.work, self.geometry = math.prod(full), (*full[2:], *self.outs, 1, 1, 1, 1, 1, 1, 0, 0)
 
 
 def adaptive_avg_pool2d(x, output_size, *, out=None):

@@ -1,4 +1,6 @@
 """softmax and log_softmax over any axis, cross-entropy, and their gradients."""
+import math
+
 import numpy as np
 
 from ..errors import LabelError, ShapeError
@@ -13,7 +15,7 @@ def _run(name, log, a, dy, dim, out):
     a, dy = packed(a, dy)
     y = Result(name, out, a.shape, a.dtype, (a, dy), in_place=True)
     sizes = a.shape or (1,)
-    outer, inner = int(np.prod(sizes[:dim])), int(np.prod(sizes[dim + 1:]))
+    outer, inner = math.prod(sizes[:dim]), math.prod(sizes[dim + 1:])
     if a.size:
         kernels(a).softmax(a, dy, y.array, outer, sizes[dim], inner, log, crew(a.size))
     return y.done()

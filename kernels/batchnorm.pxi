@@ -1,0 +1,250 @@
+# Batch normalisation: y = (x - mean) / sqrt(var + eps) * w + b per channel, over the samples and pixels of the batch.
+#
+# The batch's statistics look across shards, so the plan is cut at them:
+#   shard: partial sums -> join: all shards' sums to one, split over threads by channel -> shard: apply
+# forward  partial [mean][M2] of the shard; joint [mean][rstd][scale][shift]; y = x * scale + shift
+# backward partial [sum dy][sum dy x^]; joint [k1][k2][k3]; dx = k1 dy - k2 x - k3
+# With running statistics (eval) there is nothing to join: the joint numbers come from them before the shards.
+
+cdef struct BatchNorm:
+    idx x, x0, x1, x2           # lanes in the arena; strides of rows, pixels, channels
+    idx y, y0, y1, y2           # y, or with relu in backward the y that says where it was above zero
+    idx dy, d0, d1, d2          # dy, which relu masks in place
+    idx dx, g0, g1, g2, add
+    idx rows, cols, channels
+    idx stat, back              # reals in a shard's partial numbers and in the joint ones: forward's 4 C, backward's 3 C
+    idx weight, bias            # addresses, or 0
+    idx mean, var, count        # addresses of the running statistics, or 0; count: batches seen
+    idx grad_weight, grad_bias, add_weight, add_bias
+    double momentum, eps        # momentum < 0: the mean of all batches
+    idx relu, batch             # batch: the batch's statistics, not the running ones
+
+cdef enum: BN_BLOCK = 4         # channels at a time in registers
+
+
+cdef inline real_t* partial(Context* ctx, idx at) noexcept nogil:
+    return ctx.partials + ctx.first // LANES * ctx.stat_row + at
+
+
+cdef void batch_norm_partial(Context* ctx, const Args* args) noexcept nogil:
+    # Mean and sum of squares about it, by sums about a pivot near the mean: the first valid samples' middle pixel.
+    cdef const BatchNorm* a = &args.batch_norm
+    cdef real_t* out = partial(ctx, a.stat)
+    cdef lane_t s1[BN_BLOCK]
+    cdef lane_t s2[BN_BLOCK]
+    cdef real_t pivot[BN_BLOCK]
+    cdef real_t line[LANE_MAX]
+    cdef const lane_t* x
+    cdef lane_t v
+    cdef double p, t1, t2, n = <double> (ctx.valid * a.rows * a.cols)
+    cdef idx c, i, j, k, l, m
+    c = 0
+    while c < a.channels:
+        m = least(BN_BLOCK, a.channels - c)
+        for k in range(BN_BLOCK):
+            x = ctx.arena + a.x + a.rows // 2 * a.x0 + a.cols // 2 * a.x1 + (c + least(k, m - 1)) * a.x2
+            lane_store(line, x[0])
+            p = 0
+            for l in range(ctx.valid):
+                p += line[l]
+            pivot[k] = <real_t> (p / ctx.valid)
+            s1[k] = lane_set(0)
+            s2[k] = lane_set(0)
+        for i in range(a.rows):
+            x = ctx.arena + a.x + i * a.x0 + c * a.x2
+            for j in range(a.cols):
+                if m == BN_BLOCK:
+                    for k in range(BN_BLOCK):
+                        v = x[k * a.x2] - pivot[k]
+                        s1[k] = s1[k] + v
+                        s2[k] = s2[k] + v * v
+                else:
+                    for k in range(m):
+                        v = x[k * a.x2] - pivot[k]
+                        s1[k] = s1[k] + v
+                        s2[k] = s2[k] + v * v
+                x += a.x1
+        for k in range(m):
+            t1 = t2 = 0
+            lane_store(line, s1[k])
+            for l in range(ctx.valid):
+                t1 += line[l]
+            lane_store(line, s2[k])
+            for l in range(ctx.valid):
+                t2 += line[l]
+            out[c + k] = <real_t> (pivot[k] + t1 / n)
+            out[a.channels + c + k] = <real_t> (t2 - t1 * t1 / n)
+        c += m
+
+
+cdef void set_scale(const BatchNorm* a, real_t* joint, idx c, double mean, double var) noexcept nogil:
+    cdef double rstd = 1 / double_sqrt(var + a.eps), scale = rstd * ((<const real_t*> a.weight)[c] if a.weight else 1)
+    joint[c] = <real_t> mean
+    joint[a.channels + c] = <real_t> rstd
+    joint[2 * a.channels + c] = <real_t> scale
+    joint[3 * a.channels + c] = <real_t> (((<const real_t*> a.bias)[c] if a.bias else 0) - mean * scale)
+
+
+cdef void batch_norm_join(Context* ctx, const Args* args) noexcept nogil:
+    # All shards' means and squares, in order (Chan, Golub and LeVeque 1983); the running statistics move on.
+    cdef const BatchNorm* a = &args.batch_norm
+    cdef double mean, m2, n, nb, delta, step
+    cdef const real_t* p
+    cdef real_t* running
+    cdef idx c, s, first
+    for c in range(share(a.channels, ctx.tid, ctx.threads), share(a.channels, ctx.tid + 1, ctx.threads)):
+        mean = m2 = n = 0
+        for s in range((ctx.n + LANES - 1) // LANES):
+            first = s * LANES
+            p = ctx.partials + s * ctx.stat_row + a.stat
+            nb = <double> (least(LANES, ctx.n - first) * a.rows * a.cols)
+            delta = p[c] - mean
+            mean += delta * nb / (n + nb)
+            m2 += p[a.channels + c] + delta * delta * n * nb / (n + nb)
+            n += nb
+        m2 = m2 if m2 > 0 or m2 != m2 else 0
+        set_scale(a, ctx.joint + a.stat, c, mean, m2 / n)
+        if a.mean:
+            step = a.momentum if a.momentum >= 0 else 1.0 / <double> ((<const int64_t*> a.count)[0] + 1)
+            running = <real_t*> a.mean + c
+            running[0] = <real_t> ((1 - step) * running[0] + step * mean)
+            running = <real_t*> a.var + c
+            running[0] = <real_t> ((1 - step) * running[0] + step * m2 / (n - 1))
+
+
+cdef void batch_norm_running(Context* ctx, const Args* args) noexcept nogil:
+    # Before the shards: scale and shift from the running statistics.
+    cdef const BatchNorm* a = &args.batch_norm
+    cdef idx c
+    for c in range(share(a.channels, ctx.tid, ctx.threads), share(a.channels, ctx.tid + 1, ctx.threads)):
+        set_scale(a, ctx.joint + a.stat, c, (<const real_t*> a.mean)[c], (<const real_t*> a.var)[c])
+        ctx.joint[a.back + c] = ctx.joint[a.stat + 2 * a.channels + c]
+        ctx.joint[a.back + a.channels + c] = 0
+        ctx.joint[a.back + 2 * a.channels + c] = 0
+
+
+cdef void batch_norm_apply(Context* ctx, const Args* args) noexcept nogil:
+    cdef const BatchNorm* a = &args.batch_norm
+    cdef const real_t* scale = ctx.joint + a.stat + 2 * a.channels
+    cdef const real_t* shift = scale + a.channels
+    cdef const lane_t* x
+    cdef lane_t* y
+    cdef lane_t v
+    cdef idx i, j, c
+    for i in range(a.rows):
+        for j in range(a.cols):
+            x = ctx.arena + a.x + i * a.x0 + j * a.x1
+            y = ctx.arena + a.y + i * a.y0 + j * a.y1
+            for c in range(a.channels):
+                v = x[c * a.x2] * scale[c] + shift[c]
+                y[c * a.y2] = lane_relu(v) if a.relu else v
+
+
+cdef void batch_norm_partial_backward(Context* ctx, const Args* args) noexcept nogil:
+    cdef const BatchNorm* a = &args.batch_norm
+    cdef real_t* out = partial(ctx, a.back)
+    cdef const real_t* mean = ctx.joint + a.stat
+    cdef const real_t* rstd = mean + a.channels
+    cdef lane_t s1[BN_BLOCK]
+    cdef lane_t s2[BN_BLOCK]
+    cdef real_t line[LANE_MAX]
+    cdef const lane_t* x
+    cdef const lane_t* y
+    cdef lane_t* dy
+    cdef lane_t g
+    cdef double t1, t2
+    cdef idx c, i, j, k, l, m
+    c = 0
+    while c < a.channels:
+        m = least(BN_BLOCK, a.channels - c)
+        for k in range(BN_BLOCK):
+            s1[k] = lane_set(0)
+            s2[k] = lane_set(0)
+        for i in range(a.rows):
+            x = ctx.arena + a.x + i * a.x0 + c * a.x2
+            y = ctx.arena + a.y + i * a.y0 + c * a.y2
+            dy = ctx.arena + a.dy + i * a.d0 + c * a.d2
+            for j in range(a.cols):
+                for k in range(m):
+                    g = dy[k * a.d2]
+                    if a.relu:
+                        g = lane_keep(lane_gt(y[k * a.y2], lane_set(0)), g)
+                        dy[k * a.d2] = g
+                    s1[k] = s1[k] + g
+                    s2[k] = s2[k] + g * (x[k * a.x2] - mean[c + k])
+                x += a.x1
+                y += a.y1
+                dy += a.d1
+        for k in range(m):                  # lanes beyond the batch have a gradient of zero
+            t1 = t2 = 0
+            lane_store(line, s1[k])
+            for l in range(ctx.valid):
+                t1 += line[l]
+            lane_store(line, s2[k])
+            for l in range(ctx.valid):
+                t2 += line[l]
+            out[c + k] = <real_t> t1
+            out[a.channels + c + k] = <real_t> (t2 * rstd[c + k])
+        c += m
+
+
+cdef double shard_total(Context* ctx, idx at) noexcept nogil:
+    cdef double s = 0
+    cdef idx i
+    for i in range((ctx.n + LANES - 1) // LANES):
+        s += ctx.partials[i * ctx.stat_row + at]
+    return s
+
+
+cdef void batch_norm_join_backward(Context* ctx, const Args* args) noexcept nogil:
+    cdef const BatchNorm* a = &args.batch_norm
+    cdef const real_t* joint = ctx.joint + a.stat
+    cdef real_t* k = ctx.joint + a.back
+    cdef double m1, m2, scale, n = <double> (ctx.n * a.rows * a.cols)
+    cdef idx c
+    for c in range(share(a.channels, ctx.tid, ctx.threads), share(a.channels, ctx.tid + 1, ctx.threads)):
+        m1 = shard_total(ctx, a.back + c) / n
+        m2 = shard_total(ctx, a.back + a.channels + c) / n * joint[a.channels + c]
+        scale = joint[2 * a.channels + c]
+        k[c] = <real_t> scale
+        k[a.channels + c] = <real_t> (scale * m2)
+        k[2 * a.channels + c] = <real_t> (scale * (m1 - joint[c] * m2))
+
+
+cdef void batch_norm_backward(Context* ctx, const Args* args) noexcept nogil:
+    cdef const BatchNorm* a = &args.batch_norm
+    cdef const real_t* k = ctx.joint + a.back
+    cdef const lane_t* x
+    cdef const lane_t* dy
+    cdef lane_t* dx
+    cdef real_t line[LANE_MAX]
+    cdef lane_t g, exist
+    cdef idx i, j, c, l
+    for l in range(LANES):
+        line[l] = 1 if l < ctx.valid else 0
+    exist = lane_load(line)
+    for i in range(a.rows):
+        for j in range(a.cols):
+            x = ctx.arena + a.x + i * a.x0 + j * a.x1
+            dy = ctx.arena + a.dy + i * a.d0 + j * a.d1
+            dx = ctx.arena + a.dx + i * a.g0 + j * a.g1
+            for c in range(a.channels):
+                g = (dy[c * a.d2] * k[c] - x[c * a.x2] * k[a.channels + c] - k[2 * a.channels + c]) * exist
+                put(dx + c * a.g2, g, a.add)
+
+
+cdef void batch_norm_grad(Context* ctx, const Args* args) noexcept nogil:
+    # dw = sum dy x^, db = sum dy over all shards.
+    cdef const BatchNorm* a = &args.batch_norm
+    cdef real_t* g
+    cdef real_t s
+    cdef idx c
+    for c in range(share(a.channels, ctx.tid, ctx.threads), share(a.channels, ctx.tid + 1, ctx.threads)):
+        if a.grad_weight:
+            g = <real_t*> a.grad_weight + c
+            s = <real_t> shard_total(ctx, a.back + a.channels + c)
+            g[0] = g[0] + s if ctx.accumulate or a.add_weight else s
+        if a.grad_bias:
+            g = <real_t*> a.grad_bias + c
+            s = <real_t> shard_total(ctx, a.back + c)
+            g[0] = g[0] + s if ctx.accumulate or a.add_bias else s

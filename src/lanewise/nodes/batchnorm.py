@@ -1,0 +1,92 @@
+"""Batch normalisation: instructions of kernels/batchnorm.pxi. The plan is cut where the batch's statistics are needed."""
+from ..errors import ShapeError
+from .base import Op
+
+
+class BatchNorm(Op):
+    """y = (x - mean) / sqrt(var + eps) * w + b per channel; the batch's statistics, or the running ones (`batch` False).
+    `running`: (mean, var, count) buffers or None; ReLU fused where the plan found one."""
+
+    def __init__(self, weight, bias, running, momentum, eps, batch, relu=False):
+        self.weight, self.bias, self.running, self.momentum, self.eps = weight, bias, running, momentum, eps
+        self.batch, self.relu = batch, relu
+
+    @property
+    def params(self):
+        return tuple(p for p in (self.weight, self.bias) if p is not None)
+
+    def key(self):
+        return ("batch_norm", id(self.weight), id(self.bias), tuple(map(id, self.running or ())), self.momentum, self.eps,
+                self.batch, self.relu)
+
+    def with_relu(self):
+        """The same with a ReLU after it."""
+        return BatchNorm(self.weight, self.bias, self.running, self.momentum, self.eps, self.batch, True)
+
+    def shape(self, x):
+        return x
+
+    @staticmethod
+    def _walk(layout, shape):
+        # (strides of rows, pixels, channels), (rows, pixels, channels)
+        if len(shape) == 3:
+            return (layout.row, layout.channels, 1), (layout.rows, layout.cols, layout.channels)
+        pixels = 1
+        for d in shape[1:]:
+            pixels *= d
+        return (0, 1, pixels), (1, pixels, shape[0])
+
+    def _fields(self, b, node, x=None, y=None, dy=None, dx=None, add=0):
+        shape, fields = node.shape, {}
+        for name, strides, layout in (("x", "x", x), ("y", "y", y), ("dy", "d", dy), ("dx", "g", dx)):
+            steps, sizes = self._walk(layout, shape) if layout else ((0, 0, 0), None)
+            fields[name] = layout.start if layout else 0
+            fields.update({f"{strides}{i}": step for i, step in enumerate(steps)})
+        pixels, channels = 1, shape[0]
+        for d in shape[1:]:
+            pixels *= d
+        rows = shape[1] if len(shape) == 3 else 1
+        mean, var, count = (b.address(p) for p in self.running) if self.running else (0, 0, 0)
+        stat, back = b.stat(("batch_norm", id(node)), 7 * channels), 4 * channels
+        return dict(fields, rows=rows, cols=pixels // rows, channels=channels, stat=stat, back=stat + back,
+                    weight=b.address(self.weight), bias=b.address(self.bias), mean=mean, var=var, count=count,
+                    grad_weight=0, grad_bias=0, add_weight=0, add_bias=0, add=add, relu=int(self.relu),
+                    momentum=-1.0 if self.momentum is None else self.momentum, eps=self.eps, batch=int(self.batch))
+
+    def forward(self, b, node):
+        x, y = b.value(node.inputs[0]), b.value(node)
+        if self.batch:
+            fields = self._fields(b, node, x=x)
+            b.emit("forward", "batch_norm_partial", **fields)
+            b.join("forward", "batch_norm_join", **dict(fields, x=0))
+            if self.running:
+                b.running(self.running)
+            if fields["rows"] * fields["cols"] == 1:
+                b.needs_two("BatchNorm")
+        else:
+            b.emit("pack", "batch_norm_running", **self._fields(b, node))
+        b.emit("forward", "batch_norm_apply", **self._fields(b, node, x=x, y=y))
+
+    def backward(self, b, node, dy):
+        x, y = b.value(node.inputs[0]), b.value(node)
+        fields = self._fields(b, node, x=x, y=y if self.relu else None, dy=dy)
+        b.emit("backward", "batch_norm_partial_backward", **fields)
+        if b.wants(node.inputs[0]):
+            if self.batch:
+                b.join("backward", "batch_norm_join_backward", **dict(fields, x=0, y=0, dy=0))
+            dx, add = b.into(node.inputs[0])
+            b.emit("backward", "batch_norm_backward", **self._fields(b, node, x=x, dy=dy, dx=dx, add=add))
+        if any(p.requires_grad for p in self.params):
+            b.emit("reduce", "batch_norm_grad", **dict(
+                fields, x=0, y=0, dy=0, grad_weight=b.grad_address(self.weight), grad_bias=b.grad_address(self.bias),
+                add_weight=b.used_before(self.weight), add_bias=b.used_before(self.bias)))
+
+
+def check_channels(shape, count, dims):
+    """ShapeError unless a normalised value's per-sample shape has `count` channels first and one of the ranks `dims` (with N)."""
+    if 1 + len(shape) not in dims:
+        raise ShapeError(f"expected an input of {' or '.join(map(str, dims))} dimensions, got {1 + len(shape)}: "
+                         f"input (N, {', '.join(map(str, shape))})")
+    if shape[0] != count:
+        raise ShapeError(f"expected input with {count} {'features' if len(shape) == 1 else 'channels'}, got {shape[0]}: "
+                         f"input (N, {', '.join(map(str, shape))})")

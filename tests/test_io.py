@@ -1,0 +1,202 @@
+"""Files of weights: whole or not there, readable by others, refused in one sentence when they are something else."""
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import lanewise as lw
+from lanewise import io, models, nn
+
+
+@pytest.fixture
+def model():
+    """A small network."""
+    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 5))
+
+
+def bits(model):
+    """{path: the bytes of the numbers}."""
+    return {k: v.tobytes() for k, v in model.state_dict().items()}
+
+
+def test_round_trip(model, dtype, tmp_path):
+    """Names, order, shapes, number type and every bit; the metadata comes back as it was."""
+    if dtype == np.float64:
+        model.double()
+    path, about = tmp_path / "m.safetensors", {"model": "small", "mean": [0.1, 0.2], "names": ["ä", "b"], "none": None}
+    lw.save(model, path, about)
+    state, metadata = io.read(path)
+    assert metadata == about
+    assert set(state) == set(model.state_dict())
+    for k, a in model.state_dict().items():
+        assert_array_equal(state[k], a, strict=True)
+    lw.manual_seed(99)
+    other = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 5))
+    if dtype == np.float64:
+        other.double()
+    assert bits(other) != bits(model)
+    assert set(lw.load(str(path), other)) == set(state)
+    assert bits(other) == bits(model)
+    x = np.ones((3, 1, 6, 6), dtype)
+    assert_array_equal(other(x).numpy(), model(x).numpy())
+
+
+def test_dict_of_arrays(tmp_path, rng):
+    """A plain dict, with arrays that are not contiguous, and integers."""
+    a = rng.standard_normal((4, 6))
+    lw.save({"t": a.T, "part": a[:, ::2], "n": np.arange(3)}, tmp_path / "d")
+    state = lw.load(tmp_path / "d")
+    assert_array_equal(state["t"], a.T, strict=True)
+    assert_array_equal(state["part"], a[:, ::2], strict=True)
+    assert_array_equal(state["n"], np.arange(3), strict=True)
+    assert io.read(tmp_path / "d")[1] == {}
+
+
+def test_torch_reads_it_and_is_read(model, tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file, save_file
+    lw.save(model, tmp_path / "m")
+    theirs = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(48, 5))
+    save_file(theirs.state_dict(), tmp_path / "t")
+    before = bits(model)
+    lw.load(tmp_path / "t", model)
+    assert bits(model) == {k: v.numpy().tobytes() for k, v in theirs.state_dict().items()} != before
+    theirs.load_state_dict(load_file(tmp_path / "m"))
+    assert before == {k: v.numpy().tobytes() for k, v in theirs.state_dict().items()}
+
+
+@pytest.mark.parametrize("broken", ["replace", "fsync", "write", "interrupt"])
+def test_a_failure_leaves_the_old_file(broken, model, tmp_path, monkeypatch):
+    """The old file to the last byte, and nothing beside it."""
+    path = tmp_path / "m"
+    lw.save(model, path)
+    old = path.read_bytes()
+    model[0].weight.data[...] = 7
+
+    def fail(*args):
+        raise KeyboardInterrupt if broken == "interrupt" else OSError(28, "No space left on device")
+    if broken == "write":
+        monkeypatch.setattr("builtins.open", lambda *a, **kw: fail())
+    else:
+        monkeypatch.setattr(io.os, "fsync" if broken == "interrupt" else broken, fail)
+    with pytest.raises(KeyboardInterrupt if broken == "interrupt" else OSError) as info:
+        lw.save(model, path)
+    monkeypatch.undo()
+    if broken != "interrupt":
+        assert info.value.filename == str(path) and "No space left" in str(info.value)
+    assert path.read_bytes() == old
+    assert os.listdir(tmp_path) == ["m"]
+    lw.save(model, path)
+    assert path.read_bytes() != old and (lw.load(path)["0.weight"] == 7).all() and os.listdir(tmp_path) == ["m"]
+
+
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_mode_follows_the_umask(umask, mode, model, tmp_path):
+    before = os.umask(umask)
+    try:
+        lw.save(model, tmp_path / "m")
+        io.save_json(tmp_path / "j", {})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "m").stat().st_mode) == stat.S_IMODE((tmp_path / "j").stat().st_mode) == mode
+
+
+def test_where_a_file_cannot_go(model, tmp_path):
+    """A missing folder, a directory, a device: an OSError that names the path, and nothing is replaced."""
+    for path, kind in (tmp_path / "none" / "m", FileNotFoundError), (tmp_path, FileExistsError), ("/dev/null", FileExistsError):
+        with pytest.raises(kind) as info:
+            lw.save(model, path)
+        assert info.value.filename == str(path)
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    lw.save(model, tmp_path / "link")                   # what the link points to is replaced, not the link
+    assert (tmp_path / "link").is_symlink() and lw.load(tmp_path / "real")
+
+
+def test_not_a_file_of_weights(model, tmp_path, rng):
+    """Missing, truncated anywhere, foreign: one sentence with the path, and the model is as it was."""
+    good = tmp_path / "good"
+    lw.save(model, good)
+    raw, before = good.read_bytes(), bits(model)
+    cases = {"none": None, "empty": b"", "text": b"no weights at all", "zip": b"PK\3\4" + bytes(200),
+             "zeros": bytes(64), "json": b'{"a": 1}', "head": (10).to_bytes(8, "little") + b"not json.."}
+    cases.update({f"cut{n}": raw[:n] for n in (1, 8, 50, len(raw) // 2, len(raw) - 1)})
+    for name, content in cases.items():
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(lw.WeightsError) as info:
+            lw.load(path, model)
+        text = str(info.value)
+        assert text.startswith(f"{path}: ") and "\n" not in text
+        assert ("cannot be read" if content is None else "expected a safetensors file, got") in text
+    for path in tmp_path, "/dev/null":
+        with pytest.raises(lw.WeightsError, match="got a directory or device"):
+            lw.load(path)
+    assert bits(model) == before
+
+
+def test_number_types_that_numpy_lacks(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+    save_file({"a": torch.zeros(3, dtype=torch.bfloat16)}, tmp_path / "b")
+    with pytest.raises(lw.WeightsError, match="expected weights of a number type that NumPy has .*bfloat16"):
+        lw.load(tmp_path / "b")
+
+
+def test_weights_of_another_model(model, tmp_path):
+    """Names missing, names unknown, shapes, number types: one sentence, and no parameter of the model changes."""
+    before, state = bits(model), {k: v + 1 for k, v in model.state_dict().items()}
+    without = {k: v for k, v in state.items() if k != "3.bias"}
+    for other, words in [
+            (without, "missing '3.bias'"), ({**state, "4.weight": np.zeros(3)}, "unknown '4.weight'"),
+            ({**without, "bias": np.zeros(5)}, "missing '3.bias'; unknown 'bias'"),
+            ({}, "missing '0.weight', '0.bias', '3.weight' and others"),
+            ({**state, "3.weight": np.zeros((5, 47))}, r"'3.weight' expected shape \(5, 48\), got \(5, 47\)"),
+            ({**state, "3.weight": state["3.weight"].T}, r"'3.weight' expected shape \(5, 48\), got \(48, 5\)"),
+            ({**state, "3.bias": np.arange(5)}, "'3.bias' expected floating-point numbers, got int64")]:
+        lw.save(other, tmp_path / "other")
+        with pytest.raises(lw.WeightsError, match=f"the weights do not belong to this model: {words}") as info:
+            lw.load(tmp_path / "other", model)
+        assert "\n" not in str(info.value)
+        assert bits(model) == before
+    with pytest.raises(lw.WeightsError, match="do not belong to this model"):
+        lw.save(models.mlp(), tmp_path / "mlp")
+        lw.load(tmp_path / "mlp", models.lenet5())
+
+
+def test_json(tmp_path):
+    """What is written is JSON by the book: not-a-number is null."""
+    value = {"a": [1, 2.5, float("nan")], "b": {"c": float("inf"), "d": "ä", "e": None}, "t": (1, 2)}
+    io.save_json(tmp_path / "j", value)
+    got = json.loads((tmp_path / "j").read_text(), parse_constant=lambda c: pytest.fail(f"{c} is not JSON"))
+    assert got == {"a": [1, 2.5, None], "b": {"c": None, "d": "ä", "e": None}, "t": [1, 2]}
+
+
+def test_kill(tmp_path):
+    """Killed at any moment of saving, a process leaves a file that loads, with the numbers of one save."""
+    path = tmp_path / "m"
+    code = f"""if True:
+        import numpy as np, lanewise as lw
+        for i in range(10 ** 9):
+            lw.save({{"a": np.full(50_000, i), "b": np.full(7, i)}}, {str(path)!r})
+            print(i, flush=True)
+        """
+    kills = np.random.default_rng(0)
+    for _ in range(8):
+        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        child.stdout.readline()                         # the first save is done
+        time.sleep(kills.uniform(0, 0.02))
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+        assert child.returncode == -signal.SIGKILL
+        state = lw.load(path)
+        assert state["a"].shape == (50_000,) and (state["a"] == state["b"][0]).all() and (state["b"] == state["b"][0]).all()
