@@ -134,7 +134,6 @@ class Value(Arithmetic):
     """The result of a traced call: has torch's shape, and numbers when asked for (`numpy()`, `np.asarray`).
 
     `n`: the batch size; None for a value of parameters alone, which is the same for every sample."""
-    __array_priority__ = 1000
 
     def __init__(self, node, feeds, n, train=True):
         self.node, self.feeds, self.n, self.train = node, feeds, n, train

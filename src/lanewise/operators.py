@@ -12,6 +12,7 @@ def _method(name, reflected=False):
 
 class Arithmetic:
     """`+ - * / @ **`, functions, reductions and permutations."""
+    __array_priority__ = 1000                           # array * value is the value's, not NumPy's, to compute
     __add__ = __radd__ = _method("add")
     __mul__ = __rmul__ = _method("multiply")
     __sub__, __rsub__ = _method("subtract"), _method("subtract", True)
