@@ -78,7 +78,7 @@ cdef void batch_norm_partial(Context* ctx, const Args* args) noexcept nogil:
 
 
 cdef void set_scale(const BatchNorm* a, real_t* joint, idx c, double mean, double var) noexcept nogil:
-    cdef double rstd = 1 / sqrt(var + a.eps), scale = rstd * ((<const real_t*> a.weight)[c] if a.weight else 1)
+    cdef double rstd = 1 / double_sqrt(var + a.eps), scale = rstd * ((<const real_t*> a.weight)[c] if a.weight else 1)
     joint[c] = <real_t> mean
     joint[a.channels + c] = <real_t> rstd
     joint[2 * a.channels + c] = <real_t> scale

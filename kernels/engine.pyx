@@ -16,9 +16,13 @@ include "dense.pxi"
 include "conv_dw.pxi"
 include "pool.pxi"
 include "elementwise.pxi"
+include "matmul.pxi"
+include "constant.pxi"
+include "own.pxi"
 include "depthwise.pxi"
 include "softmax.pxi"
 include "loss.pxi"
+include "total.pxi"
 include "gather.pxi"
 include "optimizer.pxi"
 include "peak.pxi"
@@ -61,9 +65,13 @@ cdef union Args:
     Pool pool
     ConvPool conv_pool
     Loops loops
+    Matmul matmul
+    Constant constant
+    Own own
     Softmax softmax
     ClassLoss class_loss
     PointLoss point_loss
+    TotalLoss total_loss
     Gather gather
     BatchNorm batch_norm
     Dropout dropout
@@ -86,9 +94,11 @@ cdef dict INSTRUCTIONS = {
     "stash": ("stash", <size_t> stash), "dense_grad": ("dense_grad", <size_t> dense_grad),
     "max_pool": ("pool", <size_t> max_pool), "max_pool_backward": ("pool", <size_t> max_pool_backward),
     "avg_pool": ("pool", <size_t> avg_pool), "avg_pool_backward": ("pool", <size_t> avg_pool_backward),
-    "add": ("loops", <size_t> add), "multiply": ("loops", <size_t> multiply), "affine": ("loops", <size_t> affine),
-    "fill": ("loops", <size_t> fill), "relu": ("loops", <size_t> relu), "relu_backward": ("loops", <size_t> relu_backward),
+    "matmul": ("matmul", <size_t> matmul), "own": ("own", <size_t> own),
+    "constant": ("constant", <size_t> constant), "constant_grad": ("constant", <size_t> constant_grad),
     "softmax": ("softmax", <size_t> softmax), "softmax_backward": ("softmax", <size_t> softmax_backward),
+    "log_softmax": ("softmax", <size_t> log_softmax), "log_softmax_backward": ("softmax", <size_t> log_softmax_backward),
+    "total": ("total_loss", <size_t> total_loss), **ELEMENTWISE,
     "cross_entropy": ("class_loss", <size_t> cross_entropy), "nll": ("class_loss", <size_t> nll),
     "cross_entropy_soft": ("class_loss", <size_t> cross_entropy_soft), "multi_margin": ("class_loss", <size_t> multi_margin),
     "mse": ("point_loss", <size_t> mse), "l1": ("point_loss", <size_t> l1), "huber": ("point_loss", <size_t> huber),
@@ -141,6 +151,12 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
         to.args.pool = fields
     elif kind == "loops":
         to.args.loops = fields
+    elif kind == "matmul":
+        to.args.matmul = fields
+    elif kind == "constant":
+        to.args.constant = fields
+    elif kind == "own":
+        to.args.own = fields
     elif kind == "softmax":
         to.args.softmax = fields
     elif kind == "batch_norm":
@@ -151,6 +167,8 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
         to.args.class_loss = fields
     elif kind == "point_loss":
         to.args.point_loss = fields
+    elif kind == "total_loss":
+        to.args.total_loss = fields
     elif kind == "resample":
         to.args.resample = fields
     elif kind == "layer_norm":

@@ -4,11 +4,13 @@ cdef struct Gather:
     idx bound, y                # bound array; lanes in the arena
     idx channels, rows, cols
     idx row, step               # lanes between rows and between pixels
+    idx zero                    # lanes beyond the batch are zero, as a gradient's must be
     idx scale                   # address of scale[C] then shift[C], or 0; applied to uint8 input
 
 
 cdef void gather(Context* ctx, const Args* args) noexcept nogil:
-    # y[h][w][c] = x[n][c][h][w] * scale[c] + shift[c]; the lanes beyond the batch are zero.
+    # y[h][w][c] = x[n][c][h][w] * scale[c] + shift[c]; the lanes beyond the batch repeat a sample (a function that
+    # is not finite at 0 would make a NaN of their gradient of 0) or are zero.
     cdef const Gather* f = &args.gather
     cdef Bound* b = ctx.bound + f.bound
     cdef const char* rows[LANE_MAX]
@@ -18,7 +20,7 @@ cdef void gather(Context* ctx, const Args* args) noexcept nogil:
     cdef lane_t* y
     cdef idx c, h, w, i, l, at, n, cols = f.cols, lines = f.rows
     for l in range(LANES):
-        rows[l] = target_row(ctx, b, l) if l < ctx.valid else NULL
+        rows[l] = target_row(ctx, b, l if l < ctx.valid else 0)
     if f.row == cols * f.step:                          # no border: a channel is one long line
         cols = cols * lines
         lines = 1
@@ -33,22 +35,22 @@ cdef void gather(Context* ctx, const Args* args) noexcept nogil:
                 if n >= LANES:
                     n = LANES
                     for l in range(LANES):
-                        if rows[l] == NULL:
-                            block[l] = lane_set(0)
-                        elif b.is_u8:
+                        if b.is_u8:
                             block[l] = lane_load_u8(<const uint8_t*> rows[l] + at) * scale + shift
                         else:
                             block[l] = lane_load(<const real_t*> rows[l] + at)
                 else:
                     for l in range(LANES):
                         for i in range(LANES):
-                            if rows[l] == NULL or i >= n:
+                            if i >= n:
                                 line[i] = 0
                             elif b.is_u8:
                                 line[i] = (<const uint8_t*> rows[l])[at + i] * scale + shift
                             else:
                                 line[i] = (<const real_t*> rows[l])[at + i]
                         block[l] = lane_load(line)
+                for l in range(ctx.valid, LANES if f.zero else 0):
+                    block[l] = lane_set(0)
                 lane_transpose(block)
                 y = ctx.arena + f.y + h * f.row + w * f.step + c
                 for i in range(n):

@@ -79,9 +79,11 @@ LANE lane_t lane_load_u8(const uint8_t *p) { bytes_t b; memcpy(&b, p, sizeof b);
 LANE mask_t lane_gt(lane_t a, lane_t b) { return a > b; }
 LANE mask_t lane_lt(lane_t a, lane_t b) { return a < b; }
 LANE mask_t lane_le(lane_t a, lane_t b) { return a <= b; }
+LANE mask_t lane_eq(lane_t a, lane_t b) { return a == b; }
 LANE mask_t lane_nan(lane_t a) { return a != a; }
 LANE mask_t mask_eq(mask_t a, mask_t b) { return a == b; }
 LANE mask_t mask_or(mask_t a, mask_t b) { return a | b; }
+LANE mask_t mask_and(mask_t a, mask_t b) { return a & b; }
 LANE lane_t lane_keep(mask_t m, lane_t a) { return (lane_t)(m & (mask_t)a); }
 LANE lane_t lane_select(mask_t m, lane_t a, lane_t b) { return (lane_t)((m & (mask_t)a) | (~m & (mask_t)b)); }
 LANE mask_t mask_select(mask_t m, mask_t a, mask_t b) { return (m & a) | (~m & b); }
@@ -94,6 +96,16 @@ LANE lane_t lane_max(lane_t a, lane_t b) {
     return avx512(max)(a, b);
 #else
     return lane_select(a > b, a, b);
+#endif
+}
+LANE lane_t lane_sqrt(lane_t a) {
+#ifdef __AVX512F__
+    return avx512(sqrt)(a);
+#else
+    real_t s[LANES];
+    lane_store(s, a);
+    for (int i = 0; i < LANES; i++) s[i] = real_sqrt(s[i]);
+    return lane_load(s);
 #endif
 }
 /* Lanes summed (or their maximum) in halves. */

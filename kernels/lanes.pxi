@@ -1,6 +1,6 @@
 # What lanes.h declares. Cython sees lanes as scalars; only the functions below look inside one.
 from libc.stddef cimport ptrdiff_t
-from libc.math cimport sqrt
+from libc.math cimport sqrt as double_sqrt
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset, memcpy
 from libc.stdlib cimport free
@@ -20,14 +20,18 @@ cdef extern from "lanes.h" nogil:
     mask_t lane_gt(lane_t, lane_t)
     mask_t lane_lt(lane_t, lane_t)
     mask_t lane_le(lane_t, lane_t)
+    mask_t lane_eq(lane_t, lane_t)
     mask_t lane_nan(lane_t)
     mask_t mask_eq(mask_t, mask_t)
     mask_t mask_or(mask_t, mask_t)
+    mask_t mask_and(mask_t, mask_t)
     lane_t lane_keep(mask_t, lane_t)
     lane_t lane_select(mask_t, lane_t, lane_t)
     mask_t mask_select(mask_t, mask_t, mask_t)
     lane_t lane_relu(lane_t)
     void lane_transpose(lane_t*)
+    lane_t lane_abs(lane_t)
+    lane_t lane_sqrt(lane_t)
     lane_t lane_exp(lane_t)
     lane_t lane_log(lane_t)
     lane_t lane_abs(lane_t)

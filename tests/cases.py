@@ -3,26 +3,13 @@
 A case's reference takes the inputs, then the parameters in the module's order, all float64. test_ops.py runs every case on
 every build; test_torch.py runs those that have a PyTorch module of the same name. `reduction`: how many products are summed
 for one number of the result, from which the tolerance follows."""
-from dataclasses import dataclass, field
-from typing import Callable
-
+import arithmetic_cases
 import numpy as np
 import reference as ref
+from case import Case, plain
 
 import lanewise as lw
 from lanewise import nn
-
-
-@dataclass
-class Case:
-    """One operation at one shape."""
-    name: str
-    make: Callable
-    shapes: list
-    reference: Callable
-    reduction: int = 1
-    torch: tuple = None                 # (name in torch.nn, arguments, keywords)
-    integers: bool = field(default=False)   # sums and products only: exact on integers
 
 
 def conv(shape, outs, kernel, **kw):
@@ -87,14 +74,6 @@ def group_norm(shape, groups, **kw):
     """A GroupNorm case."""
     return Case(f"GroupNorm {shape}, {groups}, {kw}", lambda: nn.GroupNorm(groups, shape[0], **kw), [shape],
                 lambda x, *p: ref.group_norm(x, groups, *p), 4 * int(np.prod(shape)), ("GroupNorm", (groups, shape[0]), kw))
-
-
-def plain(name, shapes, forward, reference, integers=False):
-    """A case from functions: forward(values...) on traced values."""
-    class Plain(nn.Module):
-        def forward(self, *x):
-            return forward(*x)
-    return Case(name, Plain, shapes, reference, 4, None, integers)
 
 
 CASES = [
@@ -171,3 +150,4 @@ CASES = [
     plain("concat sequences", [(2, 3), (2, 5)], lambda a, b: lw.concat([a, b], 2),
           lambda a, b: np.concatenate([a, b], 2), True),
 ]
+CASES += arithmetic_cases.CASES

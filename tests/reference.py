@@ -1,4 +1,6 @@
 """Plain NumPy float64 references: what each operation means, slowly. N samples, C channels, H W image, O outputs, K kernel."""
+import math
+
 import numpy as np
 
 
@@ -116,13 +118,59 @@ def maxout(x, w, b, pieces):
 
 
 def linear(x, w, b=None):
-    """(N, I), (O, I) -> (N, O)."""
+    """(N, ..., I), (O, I) -> (N, ..., O)."""
     return x @ w.T if b is None else x @ w.T + b
 
 
 def relu(x):
     """max(x, 0)."""
     return np.maximum(x, 0)
+
+
+def leaky_relu(x, slope=0.01):
+    """x where x > 0, else slope x."""
+    return np.where(x > 0, x, slope * x)
+
+
+def prelu(x, w):
+    """x where x > 0, else w x, w one number or one a channel."""
+    return np.where(x > 0, x, x * w.reshape(-1, *[1] * (x.ndim - 2)))
+
+
+def elu(x, alpha=1.0):
+    """x where x > 0, else alpha (exp(x) - 1)."""
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def gelu(x):
+    """x P(x), P the normal distribution."""
+    return x * np.vectorize(lambda v: (1 + math.erf(v / math.sqrt(2))) / 2)(x)
+
+
+def gelu_tanh(x):
+    """GELU by tanh."""
+    return x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x ** 3))) / 2
+
+
+def sigmoid(x):
+    """1 / (1 + exp(-x))."""
+    return 1 / (1 + np.exp(-x))
+
+
+def softplus(x, beta=1.0, threshold=20.0):
+    """log(1 + exp(beta x)) / beta; x where beta x > threshold."""
+    return np.where(beta * x > threshold, x, np.logaddexp(0, beta * x) / beta)
+
+
+def gram_matrix(x):
+    """(N, C, H, W) -> (N, C, C): products of channels over C H W."""
+    return np.einsum("nchw,ndhw->ncd", x, x) / np.prod(x.shape[1:])
+
+
+def log_softmax(x, axis=1):
+    """log softmax(x)."""
+    z = x - x.max(axis, keepdims=True)
+    return z - np.log(np.exp(z).sum(axis, keepdims=True))
 
 
 def softmax(x, axis=1):

@@ -187,7 +187,7 @@ def test_train_mistakes(folder, monkeypatch):
     for args, words in [(["--epochs", "0"], ["'--epochs'", "0"]), (["--epochs", "many"], ["'--epochs'", "many"]),
                         (["--epochs", "1.5"], ["'--epochs'", "1.5"]), (["--batch-size", "0"], ["'--batch-size'"]),
                         (["--data", "mnits"], ["'--data'", "'mnits'", "fashion-mnist-mini"]),
-                        (["--model", "vgg"], ["'vgg'", "lenet5"]),
+                        (["--model", "alexnet"], ["'alexnet'", "lenet5"]),
                         (["--optimizer", "lion"], ["'lion'", "adam"]), (["--lr", "0"], ["'--lr'", "0"]),
                         (["--lr", "-1"], ["'--lr'", "-1"]), (["--lr", "nan"], ["'--lr'", "nan is not a finite number"]),
                         (["--lr", "inf"], ["'--lr'", "inf"]), (["--seed", "-1"], ["'--seed'"]),
@@ -305,7 +305,7 @@ def test_predict_mistakes(saved, folder):
     (folder / "cut").write_bytes(saved.read_bytes()[:-100])
     mistake(run("predict", "cut", good), 1, "cut: expected a safetensors file, got a truncated one")
     state, about = io.read(saved)
-    for name, metadata in [("none", {}), ("list", [1]), ("name", {**about, "model": "vgg"}),
+    for name, metadata in [("none", {}), ("list", [1]), ("name", {**about, "model": "alexnet"}),
                            ("type", {**about, "model": ["mlp"]}), ("text", {**about, "shape": "28x28"}),
                            ("shape", {k: v for k, v in about.items() if k != "shape"}),
                            ("keys", {**about, "shape": {"width": 3}}),

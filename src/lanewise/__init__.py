@@ -2,6 +2,7 @@
 __version__ = "0.1.0"
 
 from . import checks, data, metrics, nn, optim
+from .arithmetic import abs, exp, log, matmul, sqrt, stack
 from .errors import DataError, DtypeError, GradientError, LabelError, NonFiniteError, RangeError, ShapeError, WeightsError
 from .graph import concat, tensor
 from .io import load, load_checkpoint, save, save_checkpoint
@@ -12,13 +13,16 @@ from .threads import get_num_threads, set_num_threads
 from .train import Trainer
 
 __all__ = ["DataError", "DtypeError", "GradientError", "LabelError", "NonFiniteError", "RangeError", "ShapeError", "Trainer",
-           "WeightsError", "checks", "concat", "conv_output_size", "data", "get_num_threads", "load", "load_checkpoint",
-           "manual_seed", "metrics", "nn", "ops", "optim", "receptive_field", "same_padding", "save", "save_checkpoint",
-           "set_num_threads", "set_winograd", "summary", "tensor"]
+           "WeightsError", "abs", "checks", "concat", "conv_output_size", "data", "elementwise", "exp", "get_num_threads",
+           "load", "load_checkpoint", "log", "manual_seed", "matmul", "metrics", "nn", "ops", "optim", "receptive_field",
+           "same_padding", "save", "save_checkpoint", "set_num_threads", "set_winograd", "sqrt", "stack", "summary", "tensor"]
 
 
 def __getattr__(name):
     if name == "ops":               # on first use: a fifth of the time of `import lanewise`
         import importlib
         return importlib.import_module("lanewise.ops")
+    if name == "elementwise":
+        from .own import elementwise
+        return elementwise
     raise AttributeError(f"module 'lanewise' has no attribute {name!r}")

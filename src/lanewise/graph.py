@@ -2,6 +2,8 @@
 import numpy as np
 
 from .errors import DtypeError, RangeError, ShapeError
+from .operators import Arithmetic
+from .parameter import Parameter
 from .rng import as_rng
 
 
@@ -128,8 +130,10 @@ def leaf(x):
     return (x.shape[1:], kind, scale, owner is not None), Feed(x, tensor=owner)
 
 
-class Value:
-    """The result of a traced call: has torch's shape, and numbers when asked for (`numpy()`, `np.asarray`)."""
+class Value(Arithmetic):
+    """The result of a traced call: has torch's shape, and numbers when asked for (`numpy()`, `np.asarray`).
+
+    `n`: the batch size; None for a value of parameters alone, which is the same for every sample."""
     __array_priority__ = 1000
 
     def __init__(self, node, feeds, n, train=True):
@@ -139,12 +143,12 @@ class Value:
     @property
     def shape(self):
         """(N, ...), the batch first."""
-        return (self.n, *self.node.shape)
+        return self.node.shape if self.n is None else (self.n, *self.node.shape)
 
     @property
     def ndim(self):
         """Dimensions, with the batch."""
-        return 1 + len(self.node.shape)
+        return len(self.shape)
 
     def size(self, dim=None):
         """The shape, or one dimension of it, as in PyTorch."""
@@ -161,7 +165,8 @@ class Value:
         if self._result is None:
             from .plan import plan_for
             plan, feeds = plan_for([self.node], [], False, self.feeds)
-            self._result = plan.run(feeds, self.n)[0][0]
+            result = plan.run(feeds, self.n or 1)[0][0]
+            self._result = result[0] if self.n is None else result
         return self._result
 
     def __array__(self, dtype=None, copy=None):
@@ -170,34 +175,6 @@ class Value:
     def argmax(self, axis=None):
         """NumPy's argmax of the numbers."""
         return self.numpy().argmax(axis)
-
-    def __add__(self, other):
-        from .nodes.elementwise import Add, Affine
-        if isinstance(other, (int, float)):
-            return apply(Affine(1.0, float(other)), self)
-        return apply(Add(), self, other)
-
-    def __mul__(self, other):
-        from .nodes.elementwise import Affine, Multiply
-        if isinstance(other, (int, float)):
-            return apply(Affine(float(other), 0.0), self)
-        return apply(Multiply(), self, other)
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def __neg__(self):
-        return self * -1.0
-
-    def __sub__(self, other):
-        return self + (-other)
-
-    def __rsub__(self, other):
-        return -self + other
-
-    def __truediv__(self, other):
-        if not isinstance(other, (int, float)):
-            raise TypeError(f"a Value can be divided by a number, got {type(other).__name__}")
-        return self * (1.0 / other)
 
     def reshape(self, *shape):
         """The same numbers in another per-sample shape; the first dimension stays the batch (its size or -1)."""
@@ -239,10 +216,10 @@ def copy_graph(node, feeds, taken):
 
 
 def merge(values):
-    """The nodes of several values and the union of what is bound to their inputs."""
-    nodes, feeds, n = [], {}, values[0].n
+    """The nodes of several values, the union of what is bound to their inputs, and the batch size."""
+    nodes, feeds, n = [], {}, next((v.n for v in values if v.n is not None), None)
     for v in values:
-        if v.n != n:
+        if v.n not in (n, None):
             raise ShapeError(f"expected values of one batch size, got {n} and {v.n}")
         node, own = v.node, v.feeds
         clash = {k for k in own if k in feeds and feeds[k] is not own[k]}
@@ -250,7 +227,7 @@ def merge(values):
             node, own = copy_graph(node, own, clash)
         nodes.append(node)
         feeds.update(own)
-    return nodes, feeds
+    return nodes, feeds, n
 
 
 def apply(op, *values):
@@ -262,14 +239,22 @@ def apply(op, *values):
     if len(values) == 1:
         v = values[0]
         return Value(Node(op, (v.node,)), v.feeds, v.n, v.train)
-    nodes, feeds = merge(values)
-    return Value(Node(op, tuple(nodes)), feeds, values[0].n, any(v.train for v in values))
+    nodes, feeds, n = merge(values)
+    return Value(Node(op, tuple(nodes)), feeds, n, any(v.train for v in values))
+
+
+def constant(p, shape=None):
+    """The Value of a parameter, in another shape of as many numbers if one is given."""
+    from .nodes.constant import Constant
+    return Value(Node(Constant(p, p.shape if shape is None else shape), ()), {}, None)
 
 
 def as_value(x):
-    """A Value from a Value, an array, a Tensor or a Batch."""
+    """A Value from a Value, an array, a Tensor, a Batch or a Parameter."""
     if isinstance(x, Value):
         return x
+    if isinstance(x, Parameter):
+        return constant(x)
     signature, feed = leaf(x)
     node = Node(Input(*signature), ())
     return Value(node, {node: feed}, feed.n)
@@ -316,6 +301,15 @@ class Loss:
 
     __rmul__ = __mul__
 
+    def __truediv__(self, divisor):
+        return self * (1 / divisor)
+
+    def __neg__(self):
+        return self * -1
+
+    def __sub__(self, other):
+        return self + -other
+
     def __add__(self, other):
         if isinstance(other, (int, float)) and other == 0:      # sum() starts with 0
             return self
@@ -330,13 +324,13 @@ class Loss:
         # the gradients are finished in the same run, if there is nothing to add them to.
         from .plan import plan_for
         terms = self.terms
-        nodes, feeds = merge([t[2] for t in terms]) if len(terms) > 1 else ([terms[0][2].node], terms[0][2].feeds)
+        nodes, feeds, n = merge([t[2] for t in terms])
         self._plan, feeds = plan_for(nodes, [(t[0], t[1]) for t in terms], backward, feeds)
         outputs, self._losses, self._hits = self._plan.run(
-            feeds, terms[0][2].n, [t[3] for t in terms], reduce and self._plan.grads_empty)
+            feeds, n or 1, [t[3] for t in terms], reduce and self._plan.grads_empty)
         self._run = self._plan.runs if backward else None
         for (_, _, v, _), out in zip(terms, outputs):
-            v._result = out
+            v._result = out if v.n is not None else out[0]
 
     def backward(self):
         """Add the gradient to `.grad` of every parameter (and of inputs that asked). Raises NonFiniteError, and leaves the

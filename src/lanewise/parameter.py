@@ -4,6 +4,7 @@ from collections import OrderedDict
 import numpy as np
 
 from .errors import DtypeError, ShapeError
+from .operators import Arithmetic
 
 _version = 0
 
@@ -19,8 +20,9 @@ def forget_plans():
     _version += 1
 
 
-class Parameter:
-    """A trainable array: `.data` and `.grad` are NumPy views (write into them, or assign `.data`)."""
+class Parameter(Arithmetic):
+    """A trainable array: `.data` and `.grad` are NumPy views (write into them, or assign `.data`). Arithmetic with Values, or
+    on its own, gives Values."""
 
     def __init__(self, data, requires_grad=True):
         self._data = np.ascontiguousarray(data)

@@ -271,8 +271,8 @@ class Builder:
     @staticmethod
     def _moved(x, image):
         if image:
-            return dict(y=x.start, channels=x.channels, rows=x.rows, cols=x.cols, row=x.row, step=x.channels)
-        return dict(y=x.start, channels=1, rows=1, cols=x.channels, row=x.channels, step=1)
+            return dict(y=x.start, channels=x.channels, rows=x.rows, cols=x.cols, row=x.row, step=x.channels, zero=0)
+        return dict(y=x.start, channels=1, rows=1, cols=x.channels, row=x.channels, step=1, zero=0)
 
     # -- the arena ----------------------------------------------------------------------------------------------------
 

@@ -7,17 +7,20 @@ import numpy as np
 
 from .graph import Value, as_value, topological
 from .nn import module as modules
+from .nodes.constant import Constant
 from .nodes.conv import Conv2d
 from .nodes.conv_transpose import ConvTranspose2d
 from .nodes.dense import Linear
 from .nodes.embedding import Embedding
 from .nodes.layer_norm import LayerNorm
+from .nodes.matmul import MatMul
 from .nodes.pool import Pool2d
 from .nodes.resample import Resample
 
 # Multiply-adds a sample of an operation with the input shape x and the output shape y; what is not here counts none, and an
 # operation with a matrix of weights must be here.
-MULTIPLY_ADDS = {Conv2d: lambda op, x, y: op.weight.data.size * y[1] * y[2], Linear: lambda op, x, y: op.weight.data.size,
+MULTIPLY_ADDS = {Conv2d: lambda op, x, y: op.weight.data.size * y[1] * y[2],
+                 Linear: lambda op, x, y: op.weight.data.size * math.prod(y[:-1]), Constant: lambda op, x, y: 0,
                  ConvTranspose2d: lambda op, x, y: op.weight.data.size * x[1] * x[2], LayerNorm: lambda op, x, y: 0,
                  Embedding: lambda op, x, y: 0}
 # ((KH, KW), (SH, SW)) of an operation that looks at windows of an input of shape x, with K counting dilation: the largest
@@ -192,23 +195,26 @@ def _lookup(table, op):
 
 
 def _multiply_adds(node):
+    if isinstance(node.op, MatMul):
+        return math.prod(node.shape) * node.inputs[0].shape[-1]
     count = _lookup(MULTIPLY_ADDS, node.op)
     if count is None and any(p.data.ndim > 1 for p in node.op.params):
         raise TypeError(f"summary: expected the multiply-adds of {type(node.op).__name__}, which has weights, in MULTIPLY_ADDS,"
                         f" got none")
-    return count(node.op, node.inputs[0].shape, node.shape) if count else 0
+    return count(node.op, node.inputs[0].shape if node.inputs else None, node.shape) if count else 0
 
 
 def _fields(order):
     """The receptive field of every node, as in Row."""
     walks = {}                                          # node: ((rf, jump) of rows, of columns), "all" or None
     for node in order:
-        window, before = _lookup(WINDOWS, node.op), [walks[i] for i in node.inputs]
+        inputs = [i for i in node.inputs if not isinstance(i.op, Constant)]
+        window, before = _lookup(WINDOWS, node.op), [walks[i] for i in inputs]
         if len(node.shape) != 3 or "all" in before:
             walks[node] = "all"
         elif not node.inputs:
             walks[node] = ((1, 1), (1, 1))
-        elif None in before or not window and any(i.shape[1:] != node.shape[1:] for i in node.inputs):
+        elif None in before or not window and any(i.shape[1:] != node.shape[1:] for i in inputs):
             walks[node] = None
         else:
             walk = tuple(max(axis) for axis in zip(*before))

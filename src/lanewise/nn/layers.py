@@ -1,26 +1,11 @@
 """Layers: PyTorch's names, arguments, shapes and default initialisation."""
 import numpy as np
 
-from ..errors import ShapeError
-from ..graph import apply
-from ..nodes import dense, depthwise, elementwise, pool, softmax
 from ..parameter import Parameter
 from ..rng import as_rng
+from . import functional as F
+from ._check import count, pair
 from .module import Module
-
-
-def pair(value, what, least):
-    """(a, b) from an int or a pair of ints of at least `least`."""
-    two = (value, value) if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else value
-    if not isinstance(two, (tuple, list)) or len(two) != 2 or not all(
-            isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v >= least for v in two):
-        raise ValueError(f"{what}: expected an integer of at least {least}, or two, got {value!r}")
-    return tuple(int(v) for v in two)
-
-
-def count(value, what):
-    """A positive int."""
-    return pair(value, what, 1)[0]
 
 
 def uniform(rng, shape, bound):
@@ -57,12 +42,7 @@ class Conv2d(Module):
 
     def forward(self, x):
         """(N, C, H, W) -> (N, O, H', W')."""
-        if self.padding == "same":
-            (h, w) = (d * (k - 1) for d, k in zip(self.dilation, self.kernel_size))
-            border = (h // 2, w // 2, h - h // 2, w - w // 2)
-        else:
-            border = self.padding * 2
-        return apply(depthwise.conv2d(self.weight, self.bias, self.stride, border, self.dilation, self.groups), x)
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def extra_repr(self):
         """The arguments."""
@@ -71,7 +51,7 @@ class Conv2d(Module):
 
 
 class Linear(Module):
-    """y = x W^T + b, (N, in_features) -> (N, out_features). Weights (O, I) and bias from U(-k, k), k = 1 / sqrt(I)."""
+    """y = x W^T + b, (N, in_features) -> (N, out_features), or for every row of (N, T, in_features). Weights (O, I) and bias from U(-k, k), k = 1 / sqrt(I)."""
 
     def __init__(self, in_features, out_features, bias=True, rng=None):
         super().__init__()
@@ -82,7 +62,7 @@ class Linear(Module):
 
     def forward(self, x):
         """(N, in_features) -> (N, out_features)."""
-        return apply(dense.Linear(self.weight, self.bias), x)
+        return F.linear(x, self.weight, self.bias)
 
     def extra_repr(self):
         """The arguments."""
@@ -112,7 +92,7 @@ class MaxPool2d(_Pool2d):
 
     def forward(self, x):
         """(N, C, H, W) -> (N, C, H', W')."""
-        return apply(pool.MaxPool2d(self.kernel_size, self.stride, self.padding, self.ceil_mode), x)
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
 
 
 class AvgPool2d(_Pool2d):
@@ -126,7 +106,7 @@ class AvgPool2d(_Pool2d):
 
     def forward(self, x):
         """(N, C, H, W) -> (N, C, H', W')."""
-        return apply(pool.AvgPool2d(self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad), x)
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
 
 class Flatten(Module):
@@ -139,28 +119,6 @@ class Flatten(Module):
     def forward(self, x):
         """(N, C, H, W) -> (N, C*H*W) by default."""
         return x.flatten(self.start_dim, self.end_dim)
-
-
-class ReLU(Module):
-    """max(x, 0), any shape. The gradient at 0 is 0; NaN passes through."""
-
-    def forward(self, x):
-        """Same shape."""
-        return apply(elementwise.ReLU(), x)
-
-
-class Softmax(Module):
-    """exp(x) / sum exp(x) along `dim` (1: classes or channels), with the maximum subtracted first."""
-
-    def __init__(self, dim=1):
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, x):
-        """Same shape."""
-        if not -x.ndim <= self.dim < x.ndim or self.dim % x.ndim == 0:
-            raise ShapeError(f"expected dim other than the batch, from 1 to {x.ndim - 1}, got {self.dim}")
-        return apply(softmax.Softmax(self.dim % x.ndim - 1), x)
 
 
 class Identity(Module):

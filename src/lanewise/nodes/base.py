@@ -59,7 +59,7 @@ def _product(shape):
     return size
 
 
-def loops(y, a, b=None, shape=None, ys=None, as_=None, bs=None, add=0, alpha=1.0, beta=0.0):
+def loops(y, a, b=None, c=None, shape=None, ys=None, as_=None, bs=None, cs=None, add=0, alpha=1.0, beta=0.0):
     """The fields of an elementwise instruction. Layouts without strides are walked row by row, in parallel."""
     def walk(layout, strides):
         if isinstance(layout, Layout):
@@ -69,5 +69,6 @@ def loops(y, a, b=None, shape=None, ys=None, as_=None, bs=None, add=0, alpha=1.0
     y, ys = walk(y, ys)
     a, as_ = walk(a, as_)
     b, bs = walk(b, bs) if b is not None else (0, (0, 0, 0))
+    c, cs = walk(c, cs) if c is not None else (0, (0, 0, 0))
     return dict(n0=n[0], n1=n[1], n2=n[2], y=y, y0=ys[0], y1=ys[1], y2=ys[2], a=a, a0=as_[0], a1=as_[1], a2=as_[2],
-                b=b, b0=bs[0], b1=bs[1], b2=bs[2], add=add, alpha=alpha, beta=beta)
+                b=b, b0=bs[0], b1=bs[1], b2=bs[2], c=c, c0=cs[0], c1=cs[1], c2=cs[2], add=add, alpha=alpha, beta=beta)

@@ -5,55 +5,73 @@ from .conv import BIAS, KEEP, ZERO
 
 
 class Linear(Op):
-    """y = x W^T + b, W (O, I); ReLU fused where the plan found one."""
+    """y = x W^T + b, W (O, I), or x W, W (I, O), where `transposed`; every row of (T, I) alike; ReLU fused where the plan
+    found one."""
 
-    def __init__(self, weight, bias, relu=False):
-        self.weight, self.bias, self.relu = weight, bias, relu
+    def __init__(self, weight, bias, relu=False, transposed=False):
+        self.weight, self.bias, self.relu, self.transposed = weight, bias, relu, transposed
 
     @property
     def params(self):
         return (self.weight,) if self.bias is None else (self.weight, self.bias)
 
+    @property
+    def sizes(self):
+        """(outputs, inputs)."""
+        return self.weight.shape[::-1] if self.transposed else self.weight.shape
+
     def key(self):
-        return ("linear", id(self.weight), id(self.bias), self.relu)
+        return ("linear", id(self.weight), id(self.bias), self.relu, self.transposed)
 
     def with_relu(self):
         """The same with a ReLU after it."""
-        return Linear(self.weight, self.bias, True)
+        return Linear(self.weight, self.bias, True, self.transposed)
 
     def shape(self, x):
-        outs, ins = self.weight.shape
-        if len(x) != 1:
-            raise ShapeError(f"expected an input of 2 dimensions (N, {ins}), got {1 + len(x)}: "
+        outs, ins = self.sizes
+        if len(x) not in (1, 2):
+            raise ShapeError(f"expected an input of 2 dimensions (N, {ins}), or 3 (N, T, {ins}), got {1 + len(x)}: "
                              f"input (N, {', '.join(map(str, x))}); nn.Flatten() joins the rest")
-        if x[0] != ins:
-            raise ShapeError(f"expected input with {ins} features, got {x[0]}: input (N, {x[0]})")
-        return (outs,)
+        if x[-1] != ins:
+            raise ShapeError(f"expected input with {ins} features, got {x[-1]}: input (N, {', '.join(map(str, x))})")
+        return *x[:-1], outs
+
+    def _pack(self, b, which, outs, ins, turned):
+        return b.pack((which, id(self.weight), self.transposed), self.weight, b.engine.dense_widest, groups=1, outs=outs,
+                      taps=1, runs=1, reds=ins, first=0, s_group=0, s_out=1 if turned else ins, s_tap=0, s_run=0,
+                      s_red=outs if turned else 1)
 
     def forward(self, b, node):
-        x, y, (outs, ins) = b.value(node.inputs[0]), b.value(node), self.weight.shape
-        w = b.pack(("linear", id(self.weight)), self.weight, b.engine.dense_widest, groups=1, outs=outs, taps=1, runs=1,
-                   reds=ins, first=0, s_group=0, s_out=ins, s_tap=0, s_run=0, s_red=1)
-        b.flops(2 * outs * ins)
-        b.emit("forward", "dense", x=x.start, y=y.start, w=w, bias=b.address(self.bias), ins=ins, outs=outs,
-               start=ZERO if self.bias is None else BIAS, relu=int(self.relu))
+        x, y, (outs, ins) = b.value(node.inputs[0]), b.value(node), self.sizes
+        w = self._pack(b, "linear", outs, ins, self.transposed)
+        for t in range(x.channels // ins):
+            b.flops(2 * outs * ins)
+            b.emit("forward", "dense", x=x.at(channel=t * ins), y=y.at(channel=t * outs), w=w, bias=b.address(self.bias),
+                   ins=ins, outs=outs, start=ZERO if self.bias is None else BIAS, relu=int(self.relu))
 
     def backward(self, b, node, dy):
-        x, (outs, ins) = b.value(node.inputs[0]), self.weight.shape
+        x, (outs, ins) = b.value(node.inputs[0]), self.sizes
+        rows = x.channels // ins
         if self.relu:
             b.emit("backward", "relu_backward", **loops(dy, b.value(node), dy))
         if any(p.requires_grad for p in self.params):
-            x_pitch, dy_pitch = b.pitch(ins), b.pitch(outs)
-            x_row, dy_row = b.stash(x_pitch), b.stash(dy_pitch)
-            b.emit("backward", "stash", src=x.start, size=ins, dst=x_row, pitch=x_pitch)
-            b.emit("backward", "stash", src=dy.start, size=outs, dst=dy_row, pitch=dy_pitch)
-            b.emit("reduce", "dense_grad", x=x_row, x_pitch=x_pitch, dy=dy_row, dy_pitch=dy_pitch, ins=ins, outs=outs,
-                   grad=b.grad_address(self.weight), bias_grad=b.grad_address(self.bias),
-                   add=max(b.used_before(p) for p in self.params))
+            for t in range(rows):
+                self._weight_grad(b, x.at(channel=t * ins), dy.at(channel=t * outs), outs, ins)
         if b.wants(node.inputs[0]):
             dx, add = b.into(node.inputs[0])
-            w = b.pack(("linear dx", id(self.weight)), self.weight, b.engine.dense_widest, groups=1, outs=ins, taps=1,
-                       runs=1, reds=outs, first=0, s_group=0, s_out=1, s_tap=0, s_run=0, s_red=ins)
-            b.flops(2 * outs * ins)
-            b.emit("backward", "dense", x=dy.start, y=dx.start, w=w, bias=0, ins=outs, outs=ins,
-                   start=KEEP if add else ZERO, relu=0)
+            w = self._pack(b, "linear dx", ins, outs, not self.transposed)
+            for t in range(rows):
+                b.flops(2 * outs * ins)
+                b.emit("backward", "dense", x=dy.at(channel=t * outs), y=dx.at(channel=t * ins), w=w, bias=0, ins=outs,
+                       outs=ins, start=KEEP if add else ZERO, relu=0)
+
+    def _weight_grad(self, b, x, dy, outs, ins):
+        x_pitch, dy_pitch = b.pitch(ins), b.pitch(outs)
+        x_row, dy_row = b.stash(x_pitch), b.stash(dy_pitch)
+        b.emit("backward", "stash", src=x, size=ins, dst=x_row, pitch=x_pitch)
+        b.emit("backward", "stash", src=dy, size=outs, dst=dy_row, pitch=dy_pitch)
+        if self.transposed:                             # dW = X^T dY: the two change places
+            x_row, x_pitch, dy_row, dy_pitch, outs, ins = dy_row, dy_pitch, x_row, x_pitch, ins, outs
+        b.emit("reduce", "dense_grad", x=x_row, x_pitch=x_pitch, dy=dy_row, dy_pitch=dy_pitch, ins=ins, outs=outs,
+               grad=b.grad_address(self.weight), bias_grad=b.grad_address(self.bias),
+               add=max(b.used_before(p) for p in self.params))

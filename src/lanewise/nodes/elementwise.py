@@ -1,74 +1,99 @@
-"""Arithmetic on values of one shape: instructions of kernels/elementwise.pxi."""
-from ..errors import ShapeError
-from .base import Op, loops
+"""Arithmetic and activations: instructions of kernels/elementwise.pxi."""
+from .base import Op
+from .walk import broadcast, spread, walk
 
 
-def same_shape(what, a, b):
-    """The common shape, or one sentence."""
-    if a != b:
-        raise ShapeError(f"{what}: expected two values of one shape, got (N, {', '.join(map(str, a))}) and "
-                         f"(N, {', '.join(map(str, b))})")
-    return a
+class Unary(Op):
+    """y = f(x), f one of kernels/expressions.py; alpha and beta are its constants."""
+    from_output = {"relu", "exp", "sqrt", "sigmoid", "tanh"}        # whose gradient reads y, not x
 
+    def __init__(self, name, alpha=0.0, beta=0.0):
+        self.name, self.alpha, self.beta = name, alpha, beta
 
-class Add(Op):
-    """y = a + b."""
+    def shape(self, x):
+        return x
 
-    def shape(self, a, b):
-        return same_shape("+", a, b)
-
-    def forward(self, b, node):
-        b.emit("forward", "add", **loops(b.value(node), b.value(node.inputs[0]), b.value(node.inputs[1])))
-
-    def backward(self, b, node, dy):
-        for x in node.inputs:
-            if b.wants(x):
-                dx, add = b.into(x)
-                b.emit("backward", "affine", **loops(dx, dy, add=add))
-
-
-class Multiply(Op):
-    """y = a * b; da = dy * b, db = dy * a."""
-
-    def shape(self, a, b):
-        return same_shape("*", a, b)
+    def _walk(self, b, block, name, node, y, *operands, add=0):
+        shape = node.shape
+        walk(b, block, name, shape, *(spread(v, shape, shape) for v in (y, *operands)), add=add, alpha=self.alpha, beta=self.beta)
 
     def forward(self, b, node):
-        b.emit("forward", "multiply", **loops(b.value(node), b.value(node.inputs[0]), b.value(node.inputs[1])))
+        self._walk(b, "forward", self.name, node, b.value(node), b.value(node.inputs[0]))
 
     def backward(self, b, node, dy):
-        for x, other in (node.inputs, node.inputs[::-1]):
-            if b.wants(x):
-                dx, add = b.into(x)
-                b.emit("backward", "multiply", **loops(dx, dy, b.value(other), add=add))
+        dx, add = b.into(node.inputs[0])
+        saved = b.value(node if self.name in self.from_output else node.inputs[0])
+        self._walk(b, "backward", self.name + "_backward", node, dx, saved, dy, add=add)
 
 
-class Affine(Op):
+class ReLU(Unary):
+    """y = max(x, 0); NaN passes; the gradient at 0 is 0."""
+
+    def __init__(self):
+        super().__init__("relu")
+
+
+class Affine(Unary):
     """y = alpha * x + beta, alpha and beta constants."""
 
     def __init__(self, alpha, beta):
-        self.alpha, self.beta = alpha, beta
-
-    def shape(self, x):
-        return x
-
-    def forward(self, b, node):
-        b.emit("forward", "affine", **loops(b.value(node), b.value(node.inputs[0]), alpha=self.alpha, beta=self.beta))
+        super().__init__("affine", alpha, beta)
 
     def backward(self, b, node, dy):
         dx, add = b.into(node.inputs[0])
-        b.emit("backward", "affine", **loops(dx, dy, add=add, alpha=self.alpha))
+        to = node.shape
+        walk(b, "backward", "affine", to, spread(dx, to, to), spread(dy, to, to), add=add, alpha=self.alpha)
 
 
-class ReLU(Op):
-    """y = max(x, 0); NaN passes; the gradient at 0 is 0."""
+class Binary(Op):
+    """y = f(a, b), broadcast as NumPy does; gradients are summed over what was broadcast. `slopes`: for a and for b the
+    instruction, its operands and its factor."""
+    sign = name = slopes = None
 
-    def shape(self, x):
-        return x
+    def shape(self, a, b):
+        return broadcast(self.sign, a, b)
 
     def forward(self, b, node):
-        b.emit("forward", "relu", **loops(b.value(node), b.value(node.inputs[0])))
+        to = node.shape
+        walk(b, "forward", self.name, to, spread(b.value(node), to, to),
+             *(spread(b.value(x), x.shape, to) for x in node.inputs))
 
     def backward(self, b, node, dy):
-        dx, add = b.into(node.inputs[0])
-        b.emit("backward", "relu_backward", **loops(dx, b.value(node), dy, add=add))
+        first, second = node.inputs
+        places = {"dy": (dy, node.shape), "y": (b.value(node), node.shape), "a": (b.value(first), first.shape),
+                  "b": (b.value(second), second.shape)}
+        for x, (name, operands, alpha) in zip(node.inputs, self.slopes):
+            if b.wants(x):
+                dx, add = b.into(x)
+                walk(b, "backward", name, node.shape, spread(dx, x.shape, node.shape),
+                     *(spread(*places[o], node.shape) for o in operands), add=add, alpha=alpha)
+
+
+class Add(Binary):
+    """y = a + b."""
+    sign, name = "+", "add"
+    slopes = ("affine", ("dy",), 1.0), ("affine", ("dy",), 1.0)
+
+
+class Subtract(Binary):
+    """y = a - b."""
+    sign, name = "-", "subtract"
+    slopes = ("affine", ("dy",), 1.0), ("affine", ("dy",), -1.0)
+
+
+class Multiply(Binary):
+    """y = a * b; da = dy b, db = dy a."""
+    sign, name = "*", "multiply"
+    slopes = ("multiply", ("dy", "b"), 1.0), ("multiply", ("dy", "a"), 1.0)
+
+
+class Divide(Binary):
+    """y = a / b; da = dy / b, db = -dy y / b."""
+    sign, name = "/", "divide"
+    slopes = ("divide", ("dy", "b"), 1.0), ("divide_backward", ("dy", "y", "b"), 1.0)
+
+
+class PReLU(Binary):
+    """y = x where x > 0, else slope x; dslope = sum of dy x where x <= 0."""
+    sign, name = "prelu", "prelu"
+    slopes = ("prelu_backward", ("a", "dy", "b"), 1.0), ("prelu_slope", ("a", "dy"), 1.0)

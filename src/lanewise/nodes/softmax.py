@@ -19,6 +19,7 @@ def walk(layout, shape, axis):
 
 class Softmax(Op):
     """y = exp(x - max) / sum exp(x - max) along per-sample dimension `axis`."""
+    name = "softmax"
 
     def __init__(self, axis):
         self.axis = axis
@@ -38,8 +39,13 @@ class Softmax(Op):
         b.emit(block, name, rows=rows[0], cols=cols[0], classes=classes[0], add=add, **fields)
 
     def forward(self, b, node):
-        self._emit(b, "forward", "softmax", node.shape, x=b.value(node.inputs[0]), y=b.value(node))
+        self._emit(b, "forward", self.name, node.shape, x=b.value(node.inputs[0]), y=b.value(node))
 
     def backward(self, b, node, dy):
         dx, add = b.into(node.inputs[0])
-        self._emit(b, "backward", "softmax_backward", node.shape, add, y=b.value(node), dy=dy, dx=dx)
+        self._emit(b, "backward", self.name + "_backward", node.shape, add, y=b.value(node), dy=dy, dx=dx)
+
+
+class LogSoftmax(Softmax):
+    """y = x - max - log sum exp(x - max) along per-sample dimension `axis`."""
+    name = "log_softmax"

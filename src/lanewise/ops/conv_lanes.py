@@ -30,7 +30,7 @@ class SeededConv2d(Conv2d):
         outs, rows, cols = self.output(node)
         dy = b.grads[node] = Layout((outs, rows, cols), self.grad_border(node))
         b.written.add(node)
-        b.emit("forward", "gather", y=dy.start, channels=outs, rows=rows, cols=cols, row=dy.row, step=outs, bound=len(b.rows),
+        b.emit("forward", "gather", y=dy.start, channels=outs, rows=rows, cols=cols, row=dy.row, step=outs, bound=len(b.rows), zero=1,
                scale=0)
         b.rows.append((outs * rows * cols, False))
 

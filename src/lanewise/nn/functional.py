@@ -1,0 +1,194 @@
+"""Functions on traced values (or arrays), with PyTorch's names and argument order: what the modules call.
+
+Values (N, ...), the batch first. Weights are Parameters. Errors: ShapeError for shapes, ValueError for arguments out of range,
+TypeError for weights that are no Parameters."""
+from ..arithmetic import is_number, pad, relu
+from ..errors import ShapeError
+from ..graph import apply, as_value, constant
+from ..nodes import dense, depthwise, elementwise, pool
+from ..nodes import softmax as softmaxes
+from . import loss
+from ._check import count, other_dim, pair, weights
+
+__all__ = ["avg_pool2d", "binary_cross_entropy", "binary_cross_entropy_with_logits", "conv2d", "cross_entropy", "elu",
+           "flatten", "gelu", "gram_matrix", "hinge_loss", "huber_loss", "kl_div", "l1_loss", "leaky_relu", "linear",
+           "log_softmax", "max_pool2d", "mse_loss", "multi_margin_loss", "nll_loss", "pad", "prelu", "relu", "sigmoid",
+           "silu", "smooth_l1_loss", "softmax", "softplus", "tanh"]
+
+
+def _number(owner, what, value, above=None):
+    if not is_number(value) or (above is not None and not value > above):
+        raise ValueError(f"{owner}: expected {what} to be a number{'' if above is None else f' above {above}'}, got {value!r}")
+    return float(value)
+
+
+def _unary(name, input, alpha=0.0, beta=0.0):
+    return apply(elementwise.Unary(name, alpha, beta), input)
+
+
+# -- activations: any shape ----------------------------------------------------------------------------------------------
+
+def leaky_relu(input, negative_slope=0.01):
+    """x where x > 0, else negative_slope x; the gradient at 0 is negative_slope."""
+    return _unary("leaky_relu", input, _number("leaky_relu", "negative_slope", negative_slope))
+
+
+def prelu(input, weight):
+    """x where x > 0, else w x, w one number or one for each channel (dimension 1)."""
+    x, (weight, _) = as_value(input), weights("prelu", 1, weight)
+    if weight.shape[0] not in (1, x.node.shape[0]):
+        raise ShapeError(f"prelu: expected a weight of 1 or {x.node.shape[0]} numbers, got {weight.shape[0]}")
+    return apply(elementwise.PReLU(), x, constant(weight, (*weight.shape, *[1] * (len(x.node.shape) - 1))))
+
+
+def elu(input, alpha=1.0):
+    """x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016)."""
+    return _unary("elu", input, _number("elu", "alpha", alpha))
+
+
+def gelu(input, approximate="none"):
+    """x P(x), P the normal distribution; "tanh": x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2 (Hendrycks, Gimpel 2016)."""
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"gelu: expected approximate to be 'none' or 'tanh', got {approximate!r}")
+    return _unary("gelu" if approximate == "none" else "gelu_tanh", input)
+
+
+def silu(input):
+    """x / (1 + exp(-x)) (Elfwing et al. 2018)."""
+    return _unary("silu", input)
+
+
+def softplus(input, beta=1.0, threshold=20.0):
+    """log(1 + exp(beta x)) / beta; x where beta x > threshold."""
+    return _unary("softplus", input, _number("softplus", "beta", beta, 0), _number("softplus", "threshold", threshold))
+
+
+def sigmoid(input):
+    """1 / (1 + exp(-x))."""
+    return _unary("sigmoid", input)
+
+
+def tanh(input):
+    """(exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
+    return _unary("tanh", input)
+
+
+def softmax(input, dim=1):
+    """exp(x) / sum exp(x) along `dim`, with the maximum subtracted first."""
+    x = as_value(input)
+    return apply(softmaxes.Softmax(other_dim(dim, x.ndim)), x)
+
+
+def log_softmax(input, dim=1):
+    """x - log sum exp(x) along `dim`, with the maximum subtracted first."""
+    x = as_value(input)
+    return apply(softmaxes.LogSoftmax(other_dim(dim, x.ndim)), x)
+
+
+# -- layers ----------------------------------------------------------------------------------------------------------------
+
+def linear(input, weight, bias=None):
+    """y = x W^T + b, (N, I) -> (N, O) or (N, T, I) -> (N, T, O); W (O, I)."""
+    return apply(dense.Linear(*weights("linear", 2, weight, bias)), input)
+
+
+def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Cross-correlation, (N, C, H, W) -> (N, O, H', W'); W (O, C / groups, KH, KW); see nn.Conv2d."""
+    weight, bias = weights("conv2d", 4, weight, bias)
+    stride, dilation, groups = pair(stride, "stride", 1), pair(dilation, "dilation", 1), count(groups, "groups")
+    if weight.shape[0] % groups:
+        raise ValueError(f"groups: expected a divisor of {weight.shape[0]} channels, got {groups}")
+    if padding == "same":
+        if stride != (1, 1):
+            raise ValueError(f"padding 'same' expected stride 1, got {stride}")
+        h, w = (d * (k - 1) for d, k in zip(dilation, weight.shape[2:]))
+        border = (h // 2, w // 2, h - h // 2, w - w // 2)
+    else:
+        border = pair(0 if padding == "valid" else padding, "padding", 0) * 2
+    return apply(depthwise.conv2d(weight, bias, stride, border, dilation, groups), input)
+
+
+def _window(kernel_size, stride, padding):
+    kernel_size, padding = pair(kernel_size, "kernel_size", 1), pair(padding, "padding", 0)
+    if any(2 * p > k for p, k in zip(padding, kernel_size)):
+        raise ValueError(f"padding: expected at most half of the window {kernel_size}, got {padding}")
+    return kernel_size, kernel_size if stride is None else pair(stride, "stride", 1), padding
+
+
+def max_pool2d(input, kernel_size, stride=None, padding=0, *, ceil_mode=False):
+    """The greatest of each window, (N, C, H, W) -> (N, C, H', W'); see nn.MaxPool2d."""
+    return apply(pool.MaxPool2d(*_window(kernel_size, stride, padding), bool(ceil_mode)), input)
+
+
+def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+    """The mean of each window, (N, C, H, W) -> (N, C, H', W'); see nn.AvgPool2d."""
+    return apply(pool.AvgPool2d(*_window(kernel_size, stride, padding), bool(ceil_mode), bool(count_include_pad)), input)
+
+
+def flatten(input, start_dim=1, end_dim=-1):
+    """Join dimensions start_dim to end_dim, in PyTorch's order (C, H, W)."""
+    return as_value(input).flatten(start_dim, end_dim)
+
+
+def gram_matrix(input):
+    """G[n] = F F^T / (C H W), F the channels of a sample as rows (C, H W): (N, C, H, W) -> (N, C, C) (Gatys et al. 2016)."""
+    x = as_value(input)
+    rows = x.flatten(2)
+    return rows @ rows.transpose(1, 2) / (rows.shape[1] * rows.shape[2])
+
+
+# -- losses: a Loss handle ---------------------------------------------------------------------------------------------------
+
+def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    """See nn.CrossEntropyLoss."""
+    return loss.CrossEntropyLoss(weight, ignore_index, reduction, label_smoothing)(input, target)
+
+
+def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
+    """See nn.NLLLoss."""
+    return loss.NLLLoss(weight, ignore_index, reduction)(input, target)
+
+
+def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction="mean"):
+    """See nn.MultiMarginLoss."""
+    return loss.MultiMarginLoss(p, margin, weight, reduction)(input, target)
+
+
+def mse_loss(input, target, reduction="mean"):
+    """See nn.MSELoss."""
+    return loss.MSELoss(reduction)(input, target)
+
+
+def l1_loss(input, target, reduction="mean"):
+    """See nn.L1Loss."""
+    return loss.L1Loss(reduction)(input, target)
+
+
+def smooth_l1_loss(input, target, reduction="mean", beta=1.0):
+    """See nn.SmoothL1Loss."""
+    return loss.SmoothL1Loss(reduction, beta)(input, target)
+
+
+def huber_loss(input, target, reduction="mean", delta=1.0):
+    """See nn.HuberLoss."""
+    return loss.HuberLoss(reduction, delta)(input, target)
+
+
+def binary_cross_entropy(input, target, weight=None, reduction="mean"):
+    """See nn.BCELoss."""
+    return loss.BCELoss(weight, reduction)(input, target)
+
+
+def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
+    """See nn.BCEWithLogitsLoss."""
+    return loss.BCEWithLogitsLoss(weight, reduction, pos_weight)(input, target)
+
+
+def kl_div(input, target, reduction="mean", log_target=False):
+    """See nn.KLDivLoss."""
+    return loss.KLDivLoss(reduction, log_target)(input, target)
+
+
+def hinge_loss(input, target, reduction="mean"):
+    """See nn.HingeLoss."""
+    return loss.HingeLoss(reduction)(input, target)
