@@ -85,6 +85,11 @@ cdef struct Instruction:
     Args args
 
 
+# Another instruction writes the same gradient next, and shares it out in another way.
+cdef void wait(Context* ctx, const Args* args) noexcept nogil:
+    team_barrier()
+
+
 # name: (the field of Args that holds its arguments, the function)
 cdef dict INSTRUCTIONS = {
     "conv": ("conv", <size_t> conv), "conv_max_pool": ("conv_pool", <size_t> conv_max_pool),
@@ -94,7 +99,7 @@ cdef dict INSTRUCTIONS = {
     "stash": ("stash", <size_t> stash), "dense_grad": ("dense_grad", <size_t> dense_grad),
     "max_pool": ("pool", <size_t> max_pool), "max_pool_backward": ("pool", <size_t> max_pool_backward),
     "avg_pool": ("pool", <size_t> avg_pool), "avg_pool_backward": ("pool", <size_t> avg_pool_backward),
-    "matmul": ("matmul", <size_t> matmul), "own": ("own", <size_t> own),
+    "wait": ("nothing", <size_t> wait), "matmul": ("matmul", <size_t> matmul), "own": ("own", <size_t> own),
     "constant": ("constant", <size_t> constant), "constant_grad": ("constant", <size_t> constant_grad),
     "softmax": ("softmax", <size_t> softmax), "softmax_backward": ("softmax", <size_t> softmax_backward),
     "log_softmax": ("softmax", <size_t> log_softmax), "log_softmax_backward": ("softmax", <size_t> log_softmax_backward),
@@ -151,6 +156,8 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
         to.args.pool = fields
     elif kind == "loops":
         to.args.loops = fields
+    elif kind == "nothing":
+        pass
     elif kind == "matmul":
         to.args.matmul = fields
     elif kind == "constant":

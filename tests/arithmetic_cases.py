@@ -124,4 +124,11 @@ PRODUCTS = [
     plain("gram_matrix", [(3, 4, 5)], F.gram_matrix, ref.gram_matrix, reduction=20),
 ]
 
-CASES = ACTIVATIONS + FUNCTIONS + PARAMETERS + REDUCTIONS + MOVES + PRODUCTS
+OWN = [
+    Case("own operation", lambda: lw.elementwise(lambda x: x * x * 3 - x, derivative=lambda x: 6 * x - 1), [(3, 4, 5)],
+         lambda x: x * x * 3 - x, 4, None, True),
+    Case("own operation of two", lambda: lw.elementwise(lambda x, y: x * y, derivative=(lambda x, y: y, lambda x, y: x)),
+         [(3, 4, 5), (3, 1, 1)], lambda x, y: x * y, 60, None, True),
+]
+
+CASES = OWN + ACTIVATIONS + FUNCTIONS + PARAMETERS + REDUCTIONS + MOVES + PRODUCTS

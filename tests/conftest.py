@@ -6,6 +6,14 @@ import lanewise as lw
 from lanewise import _isa
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_operations_folder(tmp_path_factory):
+    """Operations that tests compile are kept for the run only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LANEWISE_OPS", str(tmp_path_factory.mktemp("ops")))
+        yield
+
+
 @pytest.fixture(params=_isa.supported())
 def isa(request, monkeypatch):
     """Each build of the kernels that this processor can run."""

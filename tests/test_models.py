@@ -163,7 +163,8 @@ def test_threads_change_no_bit(name, isa):
         opt = optim.Adam(model.parameters(), 1e-2)
         for _ in range(2):
             opt.zero_grad()
-            nn.CrossEntropyLoss()(model(rng.standard_normal((50, 3, 12, 12)).astype(np.float32)), rng.integers(0, 4, 50)).backward()
+            x, y = rng.standard_normal((50, 3, 12, 12)).astype(np.float32), rng.integers(0, 4, 50)
+            nn.CrossEntropyLoss()(model(x), y).backward()
             opt.step()
         return model.state_dict()
     one = weights(1)

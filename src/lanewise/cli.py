@@ -136,7 +136,8 @@ Examples:
   lanewise train --data cifar-10 --optimizer sgd --lr 0.05 --threads 2""")
 @click.option("--data", "name", default="fashion-mnist-mini", show_default=True, type=click.Choice(list(data.SETS)),
               help="The data set; the first one is inside the package, README.md says how to get the others.")
-@click.option("--model", type=click.Choice(list(MODELS)), help="The network.  [default: lenet5; cifar_cnn for cifar-10]")
+@click.option("--model", type=click.Choice(list(MODELS)), metavar="NAME",
+              help=f"The network: {', '.join(MODELS)}.  [default: lenet5; cifar_cnn for cifar-10]")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the data.  [default: 20, 10, 5, 5 for the four sets]")
 @click.option("--batch-size", type=click.IntRange(1), help="Images of a step.  [default: 32 for the first set, else 128]")
 @click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True,

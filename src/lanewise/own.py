@@ -180,7 +180,7 @@ class _Types:
             code, counts = _retyped(f.__code__, self.real)
             used = {n: self.value(f.__globals__[n], counts) for n in code.co_names if n in f.__globals__}
             cells = tuple(types.CellType(self.value(c.cell_contents, counts)) for c in f.__closure__ or ())
-            self.done[f] = self.jit(types.FunctionType(code, {**f.__globals__, **used}, f.__name__, f.__defaults__, cells))
+            self.done[f] = self.jit(types.FunctionType(code, {**f.__globals__, **used, "__name__": __name__}, f.__name__, f.__defaults__, cells))
         return self.done[f]
 
 
@@ -252,7 +252,8 @@ def _compile(function, block, inputs, kind):
     if kind not in _types:
         _types[kind] = _Types(kind)
     path, pointer = _file(function, block, inputs, kind), numba.types.CPointer(getattr(numba.types, kind))
-    space = {"f": _types[kind].function(function)}
+    # Numba imports the module of a function that it has kept
+    space = {"f": _types[kind].function(function), "__name__": __name__}
     exec(compile(_source(block, inputs), str(path or f"<lanewise {function.__name__}>"), "exec"), space)
     signature = numba.types.void(*[pointer] * 4, numba.types.intp, numba.types.intp)
     return numba.cfunc(signature, cache=path is not None, **OPTIONS)(space["span"])

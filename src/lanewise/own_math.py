@@ -63,7 +63,7 @@ def log1p(x):
     """log(1 + x): u = 1 + x is rounded, and x / (u - 1) takes that back."""
     u = REAL(1) + x
     d = u - REAL(1)
-    return x if d == REAL(0) else log(u) * (x / d)
+    return x if d == REAL(0) or x == INF else log(u) * (x / d)
 
 
 def horner(coefficients):
@@ -84,7 +84,7 @@ def namespace(kind):
         f *= k
         factorials.append(1 / f)
     return {
-        "np": np, "abs": abs, "REAL": real, "BITS": bits, "SHIFT": bits(shift), "BIAS": bits(bias),
+        "__name__": __name__, "np": np, "abs": abs, "REAL": real, "BITS": bits, "SHIFT": bits(shift), "BIAS": bits(bias),
         "MANTISSA": bits((1 << shift) - 1), "HALF_BITS": bits((bias - 1) << shift), "LOG2E": real(1.4426950408889634),
         "LEAST": real(-87 if single else -708), "MOST": real(88.7 if single else 709.7), "ROOT": real(0.7071067811865476),
         "LN2": real(0.6931471805599453), "INF": real(np.inf), "NAN": real(np.nan),

@@ -208,11 +208,13 @@ class Builder:
         return p.storage_grad().ctypes.data
 
     def used_before(self, p):
-        """1 where an earlier instruction of this step has written the parameter's gradient."""
+        """1 where an earlier instruction of this step has written the parameter's gradient; the next one waits for all threads."""
         if p is None or not p.requires_grad:
             return 0
         before = any(p is q for q in self.updated)
-        if not before:
+        if before:
+            self.emit("reduce", "wait")
+        else:
             self.updated.append(p)
         return int(before)
 

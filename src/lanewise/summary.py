@@ -19,8 +19,8 @@ from .nodes.resample import Resample
 
 # Multiply-adds a sample of an operation with the input shape x and the output shape y; what is not here counts none, and an
 # operation with a matrix of weights must be here.
-MULTIPLY_ADDS = {Conv2d: lambda op, x, y: op.weight.data.size * y[1] * y[2],
-                 Linear: lambda op, x, y: op.weight.data.size * math.prod(y[:-1]), Constant: lambda op, x, y: 0,
+MULTIPLY_ADDS = {Conv2d: lambda op, x, y: op.weight.data.size * y[1] * y[2], Constant: lambda op, x, y: 0,
+                 Linear: lambda op, x, y: op.weight.data.size * math.prod(y[:-1]),
                  ConvTranspose2d: lambda op, x, y: op.weight.data.size * x[1] * x[2], LayerNorm: lambda op, x, y: 0,
                  Embedding: lambda op, x, y: 0}
 # ((KH, KW), (SH, SW)) of an operation that looks at windows of an input of shape x, with K counting dilation: the largest
@@ -201,7 +201,7 @@ def _multiply_adds(node):
     if count is None and any(p.data.ndim > 1 for p in node.op.params):
         raise TypeError(f"summary: expected the multiply-adds of {type(node.op).__name__}, which has weights, in MULTIPLY_ADDS,"
                         f" got none")
-    return count(node.op, node.inputs[0].shape if node.inputs else None, node.shape) if count else 0
+    return count(node.op, node.inputs[0].shape if node.inputs else (), node.shape) if count else 0
 
 
 def _fields(order):
@@ -219,6 +219,7 @@ def _fields(order):
         else:
             walk = tuple(max(axis) for axis in zip(*before))
             if window:
-                walk = tuple((rf + (k - 1) * jump, jump * s) for (rf, jump), k, s in zip(walk, *window(node.op, node.inputs[0].shape)))
+                walk = tuple((rf + (k - 1) * jump, jump * s) for (rf, jump), k, s in zip(
+                    walk, *window(node.op, node.inputs[0].shape)))
             walks[node] = walk
     return {node: tuple(math.ceil(rf) for rf, _ in walk) if isinstance(walk, tuple) else walk for node, walk in walks.items()}

@@ -5,13 +5,16 @@ TypeError for weights that are no Parameters."""
 from ..arithmetic import is_number, pad, relu
 from ..errors import ShapeError
 from ..graph import apply, as_value, constant
-from ..nodes import dense, depthwise, elementwise, pool
+from ..nodes import conv_transpose, dense, depthwise, elementwise, pool
+from ..nodes import embedding as embeddings
+from ..nodes import layer_norm as norms
 from ..nodes import softmax as softmaxes
 from . import loss
 from ._check import count, other_dim, pair, weights
 
-__all__ = ["avg_pool2d", "binary_cross_entropy", "binary_cross_entropy_with_logits", "conv2d", "cross_entropy", "elu",
-           "flatten", "gelu", "gram_matrix", "hinge_loss", "huber_loss", "kl_div", "l1_loss", "leaky_relu", "linear",
+__all__ = ["adaptive_avg_pool2d", "avg_pool2d", "binary_cross_entropy", "binary_cross_entropy_with_logits", "conv2d",
+           "conv_transpose2d", "cross_entropy", "dropout", "dropout2d", "elu", "embedding", "flatten", "gelu", "gram_matrix",
+           "group_norm", "hinge_loss", "huber_loss", "interpolate", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear",
            "log_softmax", "max_pool2d", "mse_loss", "multi_margin_loss", "nll_loss", "pad", "prelu", "relu", "sigmoid",
            "silu", "smooth_l1_loss", "softmax", "softplus", "tanh"]
 
@@ -123,6 +126,62 @@ def max_pool2d(input, kernel_size, stride=None, padding=0, *, ceil_mode=False):
 def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
     """The mean of each window, (N, C, H, W) -> (N, C, H', W'); see nn.AvgPool2d."""
     return apply(pool.AvgPool2d(*_window(kernel_size, stride, padding), bool(ceil_mode), bool(count_include_pad)), input)
+
+
+def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    """The gradient of conv2d as a layer, (N, C, H, W) -> (N, O, H', W'); W (C, O / groups, KH, KW); see nn.ConvTranspose2d."""
+    weight, groups = weights("conv_transpose2d", 4, weight)[0], count(groups, "groups")
+    if bias is not None and weights("conv_transpose2d", 1, bias)[0].shape[0] != weight.shape[1] * groups:
+        raise ShapeError(f"conv_transpose2d: expected a bias of {weight.shape[1] * groups} numbers, got {bias.shape}")
+    if weight.shape[0] % groups:
+        raise ValueError(f"groups: expected a divisor of {weight.shape[0]} channels, got {groups}")
+    stride, padding, dilation = pair(stride, "stride", 1), pair(padding, "padding", 0), pair(dilation, "dilation", 1)
+    output_padding = pair(output_padding, "output_padding", 0)
+    return apply(conv_transpose.ConvTranspose2d(weight, bias, stride, padding, output_padding, dilation, groups), input)
+
+
+def adaptive_avg_pool2d(input, output_size):
+    """Means over windows that leave output_size pixels; see nn.AdaptiveAvgPool2d."""
+    from .resample import AdaptiveAvgPool2d
+    return AdaptiveAvgPool2d(output_size)(as_value(input))
+
+
+def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None):
+    """The image at another size; see nn.Upsample."""
+    from .resample import Upsample
+    return Upsample(size, scale_factor, mode, align_corners)(as_value(input))
+
+
+def embedding(input, weight, padding_idx=None):
+    """Rows of W (num, dim) by integers, (N, ...) -> (N, ..., dim); see nn.Embedding."""
+    rows = weights("embedding", 2, weight)[0].shape[0]
+    if padding_idx is not None and not -rows <= padding_idx < rows:
+        raise ValueError(f"padding_idx: expected a row of {rows}, got {padding_idx!r}")
+    return apply(embeddings.Embedding(weight, None if padding_idx is None else padding_idx % rows), input)
+
+
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+    """Mean 0 and variance 1 over the last dimensions of a sample; see nn.LayerNorm."""
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    return apply(norms.LayerNorm(shape, weight, bias, eps), input)
+
+
+def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
+    """Mean 0 and variance 1 over groups of a sample's channels; see nn.GroupNorm."""
+    x = as_value(input)
+    return apply(norms.GroupNorm(num_groups, x.shape[1], weight, bias, eps), x)
+
+
+def dropout(input, p=0.5, training=True):
+    """Numbers become 0 with probability p, else x / (1 - p); see nn.Dropout."""
+    from .batchnorm import Dropout
+    return Dropout(p).train(training)(as_value(input))
+
+
+def dropout2d(input, p=0.5, training=True):
+    """Dropout of whole channels; see nn.Dropout2d."""
+    from .batchnorm import Dropout2d
+    return Dropout2d(p).train(training)(as_value(input))
 
 
 def flatten(input, start_dim=1, end_dim=-1):

@@ -5,7 +5,7 @@ from .module import Module
 
 
 class _ImageLoss(Module):
-    def __init__(self, reduction):
+    def __init__(self, reduction="mean"):
         super().__init__()
         if reduction not in ("mean", "sum"):
             raise ValueError(f"{type(self).__name__}: expected reduction 'mean' or 'sum', got {reduction!r}")

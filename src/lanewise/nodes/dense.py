@@ -55,8 +55,10 @@ class Linear(Op):
         if self.relu:
             b.emit("backward", "relu_backward", **loops(dy, b.value(node), dy))
         if any(p.requires_grad for p in self.params):
+            before = [b.used_before(p) for p in (self.weight, self.bias)]
             for t in range(rows):
-                self._weight_grad(b, x.at(channel=t * ins), dy.at(channel=t * outs), outs, ins)
+                self._weight_grad(b, x.at(channel=t * ins), dy.at(channel=t * outs), outs, ins,
+                                  [add or int(t > 0) for add in before])
         if b.wants(node.inputs[0]):
             dx, add = b.into(node.inputs[0])
             w = self._pack(b, "linear dx", ins, outs, not self.transposed)
@@ -65,13 +67,17 @@ class Linear(Op):
                 b.emit("backward", "dense", x=dy.at(channel=t * outs), y=dx.at(channel=t * ins), w=w, bias=0, ins=outs,
                        outs=ins, start=KEEP if add else ZERO, relu=0)
 
-    def _weight_grad(self, b, x, dy, outs, ins):
+    def _weight_grad(self, b, x, dy, outs, ins, adds):
         x_pitch, dy_pitch = b.pitch(ins), b.pitch(outs)
         x_row, dy_row = b.stash(x_pitch), b.stash(dy_pitch)
         b.emit("backward", "stash", src=x, size=ins, dst=x_row, pitch=x_pitch)
         b.emit("backward", "stash", src=dy, size=outs, dst=dy_row, pitch=dy_pitch)
         if self.transposed:                             # dW = X^T dY: the two change places
             x_row, x_pitch, dy_row, dy_pitch, outs, ins = dy_row, dy_pitch, x_row, x_pitch, ins, outs
-        b.emit("reduce", "dense_grad", x=x_row, x_pitch=x_pitch, dy=dy_row, dy_pitch=dy_pitch, ins=ins, outs=outs,
-               grad=b.grad_address(self.weight), bias_grad=b.grad_address(self.bias),
-               add=max(b.used_before(p) for p in self.params))
+        addresses = b.grad_address(self.weight), b.grad_address(self.bias)
+        # one pass, or two where a weight is shared and its bias is not
+        parts = [(*addresses, adds[0])] if adds[0] == adds[1] else [(addresses[0], 0, adds[0]), (0, addresses[1], adds[1])]
+        for grad, bias_grad, add in parts:
+            if grad or bias_grad:
+                b.emit("reduce", "dense_grad", x=x_row, x_pitch=x_pitch, dy=dy_row, dy_pitch=dy_pitch, ins=ins, outs=outs,
+                       grad=grad, bias_grad=bias_grad, add=add)
