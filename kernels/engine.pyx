@@ -87,7 +87,7 @@ cdef struct Instruction:
 
 # Another instruction writes the same gradient next, and shares it out in another way.
 cdef void wait(Context* ctx, const Args* args) noexcept nogil:
-    team_barrier()
+    team_barrier(ctx.barrier, ctx.threads)
 
 
 # name: (the field of Args that holds its arguments, the function)
@@ -283,6 +283,7 @@ cdef void take_part(Team* team, int tid, int threads) noexcept nogil:
     cdef Segment* segment
     ctx.tid = tid
     ctx.threads = threads
+    ctx.barrier = &team.barrier
     if team.phases & FORWARD:
         execute(&team.packs, &ctx, 0, team.packs.size)
         team_barrier(&team.barrier, threads)

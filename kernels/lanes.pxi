@@ -91,6 +91,7 @@ cdef struct Context:
     int fresh                   # first shard of its slot: write, do not add
     int accumulate              # add to the parameters' gradients
     int tid, threads
+    barrier_t* barrier          # of the team
 
 
 # The part of [0, n) that belongs to thread tid.
