@@ -13,7 +13,8 @@ CLASSES = ("background", "circle", "square", "triangle")
 
 
 def shapes(n, size, rng):
-    """n images (N, 1, size, size) with up to three shapes that do not overlap, and masks (N, size, size) of the class numbers."""
+    """n images (N, 1, size, size) with up to three shapes that do not overlap, and masks (N, size, size) of the
+    class numbers."""
     row, col = np.mgrid[:size, :size]
     images, masks = np.empty((n, 1, size, size), np.float32), np.zeros((n, size, size), np.int64)
     for image, mask in zip(images, masks):

@@ -127,3 +127,19 @@ def test_what_takes_no_indices(rng):
             nn.Embedding(6, 3)(wrong).numpy()
     with pytest.raises(ValueError, match="padding_idx: expected a row of 6, got 6"):
         nn.Embedding(6, 3, 6)
+
+
+def test_functional_forms(rng):
+    """nn.functional's forms of what has a module: the same numbers; the padding row may be counted from the end."""
+    F, x = nn.functional, rng.standard_normal((3, 4, 5, 5)).astype(np.float32)
+    up, table, words = nn.ConvTranspose2d(4, 6, 3, 2, groups=2), nn.Embedding(6, 3, -1), rng.integers(0, 6, (4, 5))
+    assert_array_equal(F.conv_transpose2d(x, up.weight, up.bias, 2, groups=2).numpy(), up(x).numpy())
+    nn.MSELoss()(table(words), np.ones((4, 5, 3), np.float32)).backward()
+    grad = table.weight.grad.copy()
+    table.zero_grad()
+    nn.MSELoss()(F.embedding(words, table.weight, -1), np.ones((4, 5, 3), np.float32)).backward()
+    assert_array_equal(table.weight.grad, grad)
+    with pytest.raises(lw.ShapeError, match="conv_transpose2d: expected a bias of 6 numbers, got"):
+        F.conv_transpose2d(x, up.weight, nn.Parameter(np.zeros(4, np.float32)), 2, groups=2)
+    with pytest.raises(ValueError, match="padding_idx: expected a row of 6, got 6"):
+        F.embedding(words, table.weight, 6)

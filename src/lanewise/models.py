@@ -2,9 +2,8 @@
 
 Each is made by (channels, size, classes) of square images and gives scores (N, classes) for CrossEntropyLoss; parameter counts
 are those of the defaults."""
-import lanewise as lw
-
 from . import nn
+from .graph import concat
 
 
 def softmax_classifier(channels=1, size=28, classes=10):
@@ -23,7 +22,7 @@ class LogisticRegression(nn.Module):
     def forward(self, x):
         """(N, ...) -> (N, 2)."""
         s = self.linear(x.flatten(1))
-        return lw.concat([s * 0, s])
+        return concat([s * 0, s])
 
 
 def logistic_regression(channels=1, size=28, classes=2):
@@ -64,7 +63,8 @@ def vgg(channels=3, size=32, classes=10, widths=(32, 64, 128), dense=128):
     550,570 parameters."""
     layers, ins, side = [], channels, size
     for outs in widths:
-        layers += [nn.Conv2d(ins, outs, 3, padding=1), nn.ReLU(), nn.Conv2d(outs, outs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        layers += [nn.Conv2d(ins, outs, 3, padding=1), nn.ReLU(), nn.Conv2d(outs, outs, 3, padding=1), nn.ReLU(),
+                   nn.MaxPool2d(2)]
         ins, side = outs, side // 2
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(ins * side * side, dense), nn.ReLU(), nn.Linear(dense, classes))
 
@@ -79,7 +79,8 @@ class BasicBlock(nn.Module):
         self.conv2, self.bn2 = nn.Conv2d(outs, outs, 3, 1, 1, bias=False), nn.BatchNorm2d(outs)
         self.relu = nn.ReLU()
         same = stride == 1 and ins == outs
-        self.shortcut = nn.Identity() if same else nn.Sequential(nn.Conv2d(ins, outs, 1, stride, bias=False), nn.BatchNorm2d(outs))
+        self.shortcut = nn.Identity() if same else \
+            nn.Sequential(nn.Conv2d(ins, outs, 1, stride, bias=False), nn.BatchNorm2d(outs))
 
     def forward(self, x):
         """(N, C, H, W) -> (N, O, ceil(H / stride), ceil(W / stride))."""
@@ -174,5 +175,5 @@ def fcn(channels=3, size=32, classes=10):
     return nn.Sequential(FCN(channels, size, classes), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-MODELS = {f.__name__: f for f in (softmax_classifier, logistic_regression, shallow, mlp, lenet5, cifar_cnn, vgg, resnet8, resnet20,
-                                  resnet32, resnet56, mobilenet, fcn)}
+MODELS = {f.__name__: f for f in (softmax_classifier, logistic_regression, shallow, mlp, lenet5, cifar_cnn, vgg, resnet8,
+                                  resnet20, resnet32, resnet56, mobilenet, fcn)}

@@ -219,6 +219,7 @@ def _fields(order):
         else:
             walk = tuple(max(axis) for axis in zip(*before))
             if window:
-                walk = tuple((rf + (k - 1) * jump, jump * s) for (rf, jump), k, s in zip(walk, *window(node.op, node.inputs[0].shape)))
+                walk = tuple((rf + (k - 1) * jump, jump * s) for (rf, jump), k, s in zip(
+                    walk, *window(node.op, node.inputs[0].shape)))
             walks[node] = walk
     return {node: tuple(math.ceil(rf) for rf, _ in walk) if isinstance(walk, tuple) else walk for node, walk in walks.items()}

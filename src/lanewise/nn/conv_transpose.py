@@ -5,7 +5,8 @@ from ..graph import apply
 from ..nodes import conv_transpose
 from ..parameter import Parameter
 from ..rng import as_rng
-from .layers import count, pair, uniform
+from ._check import count, pair
+from .layers import uniform
 from .module import Module
 
 

@@ -5,7 +5,7 @@ from ..graph import apply
 from ..nodes import embedding
 from ..parameter import Parameter
 from ..rng import as_rng
-from .layers import count
+from ._check import count
 from .module import Module
 
 

@@ -130,10 +130,14 @@ def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
 
 def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
     """The gradient of conv2d as a layer, (N, C, H, W) -> (N, O, H', W'); W (C, O / groups, KH, KW); see nn.ConvTranspose2d."""
-    weight, bias = weights("conv_transpose2d", 4, weight, bias)
-    stride, padding, output_padding = pair(stride, "stride", 1), pair(padding, "padding", 0), pair(output_padding, "output_padding", 0)
-    return apply(conv_transpose.ConvTranspose2d(weight, bias, stride, padding, output_padding, pair(dilation, "dilation", 1),
-                                                count(groups, "groups")), input)
+    weight, groups = weights("conv_transpose2d", 4, weight)[0], count(groups, "groups")
+    if bias is not None and weights("conv_transpose2d", 1, bias)[0].shape[0] != weight.shape[1] * groups:
+        raise ShapeError(f"conv_transpose2d: expected a bias of {weight.shape[1] * groups} numbers, got {bias.shape}")
+    if weight.shape[0] % groups:
+        raise ValueError(f"groups: expected a divisor of {weight.shape[0]} channels, got {groups}")
+    stride, padding, dilation = pair(stride, "stride", 1), pair(padding, "padding", 0), pair(dilation, "dilation", 1)
+    output_padding = pair(output_padding, "output_padding", 0)
+    return apply(conv_transpose.ConvTranspose2d(weight, bias, stride, padding, output_padding, dilation, groups), input)
 
 
 def adaptive_avg_pool2d(input, output_size):
@@ -150,7 +154,10 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
 
 def embedding(input, weight, padding_idx=None):
     """Rows of W (num, dim) by integers, (N, ...) -> (N, ..., dim); see nn.Embedding."""
-    return apply(embeddings.Embedding(weights("embedding", 2, weight, None)[0], padding_idx), input)
+    rows = weights("embedding", 2, weight)[0].shape[0]
+    if padding_idx is not None and not -rows <= padding_idx < rows:
+        raise ValueError(f"padding_idx: expected a row of {rows}, got {padding_idx!r}")
+    return apply(embeddings.Embedding(weight, None if padding_idx is None else padding_idx % rows), input)
 
 
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):

@@ -6,7 +6,7 @@ import numpy as np
 from ..graph import apply
 from ..nodes import layer_norm
 from ..parameter import Parameter
-from .layers import count
+from ._check import count
 from .module import Module
 
 

@@ -5,7 +5,8 @@ from ..graph import apply
 from ..nodes import dense, pool
 from ..parameter import Parameter
 from ..rng import as_rng
-from .layers import count, uniform
+from ._check import count
+from .layers import uniform
 from .module import Module
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..graph import apply
 from ..nodes import resample
-from .layers import pair
+from ._check import pair
 from .module import Module
 
 

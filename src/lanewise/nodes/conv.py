@@ -209,8 +209,8 @@ class Conv2d(Op):
                        runs=kw, reds=outs, first=(kh - 1) * kw, s_group=0, s_out=kh * kw, s_tap=-kw, s_run=1,
                        s_red=ins * kh * kw, points=points)
             b.flops(2 * dy.rows * dy.cols * outs * ins * kh * kw)
-            b.emit(block, "conv", x=dy.at(first), y=dx.start, w=w, bias=b.address(bias), rows=dx.rows, cols=dx.cols, x_row=dy.row,
-                   x_step=outs, tap_row=self.dilation[0] * dy.row, run_step=0, taps=kh, runs=1, run=outs, y_row=dx.row,
+            b.emit(block, "conv", x=dy.at(first), y=dx.start, w=w, bias=b.address(bias), rows=dx.rows, cols=dx.cols,
+                   x_row=dy.row, x_step=outs, tap_row=self.dilation[0] * dy.row, run_step=0, taps=kh, runs=1, run=outs, y_row=dx.row,
                    y_step=ins, groups=1, x_group=outs, outs=ins, start=start, relu=0, first=first, row_step=1,
                    tap_step=self.dilation[0], x_rows=dy.rows,
                    **self._winograd(b, points, dy.cols, outs, ins, dx.rows, self.padding[1], 1))
@@ -230,8 +230,8 @@ class Conv2d(Op):
                            first=k * kw + j, s_group=group * ins * kh * kw, s_out=kh * kw, s_tap=k_step * kw,
                            s_run=j_step, s_red=ins * kh * kw, points=0)
                 b.flops(2 * rows * cols * taps * runs * outs * ins)
-                b.emit(block, "conv", x=dy.at(q, p), y=dx.at(ry, rx), w=w, bias=b.address(bias), rows=rows, cols=cols, x_row=dy.row,
-                       x_step=outs, tap_row=q_step * dy.row, run_step=p_step * outs, taps=taps,
+                b.emit(block, "conv", x=dy.at(q, p), y=dx.at(ry, rx), w=w, bias=b.address(bias), rows=rows, cols=cols,
+                       x_row=dy.row, x_step=outs, tap_row=q_step * dy.row, run_step=p_step * outs, taps=taps,
                        runs=1 if merged else runs, run=runs * group if merged else group, y_row=sh * dx.row,
                        y_step=sw * dx.channels, groups=self.groups, x_group=group, outs=ins, start=start, relu=0, first=q,
                        row_step=1, tap_step=max(q_step, 1), x_rows=dy.rows,

@@ -32,8 +32,8 @@ class Embedding(Op):
             (n0, n1), y0, y1, yd = x.shape, 1, y.row, y.channels
         else:
             n0, n1, y0, y1, yd = 1, math.prod(x.shape), 0, dim, 1
-        return dict(bound=b.bound_index(x, self.weight.shape[0]), table=b.address(self.weight), dim=dim, n0=n0, n1=n1, y=y.start,
-                    y0=y0, y1=y1, yd=yd, dst=dst, pitch=pitch)
+        return dict(bound=b.bound_index(x, self.weight.shape[0]), table=b.address(self.weight), dim=dim, n0=n0, n1=n1,
+                    y=y.start, y0=y0, y1=y1, yd=yd, dst=dst, pitch=pitch)
 
     def forward(self, b, node):
         b.emit("forward", "embedding", **self._fields(b, node, b.value(node)))
