@@ -50,7 +50,7 @@ def test_names_exist():
         assert (ROOT / name).is_file(), name
     layout = next(b for b in re.findall(r"^```\n(.*?)^```$", TEXT, re.M | re.S) if "src/lanewise/" in b)
     for name in re.findall(r"\b(\w+\.py)\b", layout):
-        assert any((ROOT / d / name).is_file() for d in ("", "kernels", "src/lanewise", "tests")), name
+        assert any((ROOT / d / name).is_file() for d in ("", "kernels", "src/lanewise", "tests", "bench")), name
     for name in data.SETS:
         assert f"| `{name}` |" in TEXT
     tests = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").glob("test_*.py"))
