@@ -33,7 +33,7 @@ NAMES = {"lanewise": "lanewise", "torch": "PyTorch channels_last", "torch-bf16":
          "torch-compile": "PyTorch torch.compile", "tensorflow": "TensorFlow graph", "jax": "JAX jit",
          "yardstick": "C yardstick"}
 HEAD = ["step of", "by", "batch", "threads", "ms", "images/s", "lanewise/it", "GFLOP/s", "of peak"]
-REST = 0.05                     # seconds between two contestants: the last one's threads stop spinning
+REST = 0.3                      # seconds between two contestants: the last one's threads stop spinning
 
 
 class Worker:
