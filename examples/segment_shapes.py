@@ -31,8 +31,9 @@ def shapes(n, size, rng):
 
 
 def intersection_over_union(found, true):
-    """|found and true| / |found or true| of every class, over all pixels."""
-    return [((found == k) & (true == k)).sum() / ((found == k) | (true == k)).sum() for k in range(len(CLASSES))]
+    """|found and true| / |found or true| of every class, over all pixels; 1 for a class that is in neither."""
+    pairs = [(found == k, true == k) for k in range(len(CLASSES))]
+    return [(a & b).sum() / (a | b).sum() if (a | b).any() else 1.0 for a, b in pairs]
 
 
 def main(epochs=10, images=2000, size=40, seed=0):

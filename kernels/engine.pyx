@@ -228,7 +228,8 @@ cdef class Program:
             self.team.ctx.slots = NULL
             self.team.ctx.stash = NULL
             self.team.ctx.capacity = 0
-            self.team.ctx.slots = <char*> aligned(min(rows // LANES, MOST_SLOTS) * self.team.ctx.slot_bytes + 64 * sizeof(lane_t))
+            self.team.ctx.slots = <char*> aligned(
+                min(rows // LANES, MOST_SLOTS) * self.team.ctx.slot_bytes + 64 * sizeof(lane_t))
             self.team.ctx.stash = <real_t*> aligned((rows * self.stash_rows + 64 * LANES) * sizeof(real_t))
             self.team.ctx.capacity = rows
         return 0

@@ -54,7 +54,7 @@ def total(pairs):
 def by_rows(m):
     """Outputs for t and -t share their even and odd parts: (lines, results)."""
     n = len(m)
-    lines, out = [], {0: total([(c, f"x{j}") for j, c in enumerate(m[0])]), n - 1: total([(c, f"x{j}") for j, c in enumerate(m[-1])])}
+    lines, out = [], {i: total([(c, f"x{j}") for j, c in enumerate(m[i])]) for i in (0, n - 1)}
     for i in range(1, n - 1, 2):
         lines.append(f"e{i} = " + total([(c, f"x{j}") for j, c in enumerate(m[i]) if j % 2 == 0]))
         lines.append(f"o{i} = " + total([(c, f"x{j}") for j, c in enumerate(m[i]) if j % 2]))

@@ -48,7 +48,8 @@ def test_names_exist():
     named = re.findall(r"`((?:src|kernels|tests)/[\w/.]+\.\w+)`", TEXT)
     for name in [*named, "setup.py", "kernels/lanes.h", "kernels/engine.pyx", "kernels/cpu.pyx"]:
         assert (ROOT / name).is_file(), name
-    layout = next(b for b in re.findall(r"^```\n(.*?)^```$", TEXT, re.M | re.S) if "src/lanewise/" in b)
+    blocks = re.split(r"^```.*\n", TEXT, flags=re.M)[1::2]
+    layout = next(b for b in blocks if "src/lanewise/" in b)
     for name in re.findall(r"\b(\w+\.py)\b", layout):
         assert any((ROOT / d / name).is_file() for d in ("", "kernels", "src/lanewise", "tests", "bench")), name
     for name in data.SETS:

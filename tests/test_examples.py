@@ -1,0 +1,48 @@
+"""The programs in examples/, run as a user would import them, and what they claim."""
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lanewise import models
+
+
+def example(name):
+    """A program's module."""
+    path = Path(__file__).parent.parent / "examples" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_saliency(tmp_path, rng):
+    """It looks at what is there, and is the gradient: against a difference of the score."""
+    module = example("saliency")
+    assert module.main(epochs=2, output=tmp_path / "s.png") > 0.5
+    assert (tmp_path / "s.png").stat().st_size > 1000
+    model = models.lenet5().double()
+    x = rng.standard_normal((3, 1, 28, 28))
+    classes = np.array([1, 4, 7])
+    heat = module.saliency(model, x, classes)
+    assert heat.shape == (3, 28, 28)
+    for n in range(3):
+        step = np.zeros_like(x)
+        step[n, 0, 14, 14] = 1e-5
+        slope = (model(x + step).numpy()[n, classes[n]] - model(x - step).numpy()[n, classes[n]]) / 2e-5
+        assert heat[n, 14, 14] == pytest.approx(abs(slope), rel=1e-4, abs=1e-9)
+
+
+def test_style_transfer(tmp_path):
+    """The loss falls to a tenth; the image is a picture."""
+    first, last = example("style_transfer").main(epochs=1, steps=60, output=tmp_path / "s.png")
+    assert last < 0.3 * first and (tmp_path / "s.png").stat().st_size > 1000
+
+
+def test_segmentation():
+    """Above guessing after one small epoch; the full run of the program reaches what its head says."""
+    module = example("segment_shapes")
+    assert module.main(epochs=8, images=600, size=24) > 0.5
+    x, masks = module.shapes(3, 24, np.random.default_rng(0))
+    assert module.intersection_over_union(masks, masks) == [1.0] * 4 and x.shape == (3, 1, 24, 24)
