@@ -29,7 +29,7 @@ class Features(nn.Module):
         return self.head(self.pool(self.layers(x)[1]).flatten(1))
 
 
-def transfer(model, content, style, steps=150, rate=0.05, style_weight=3e3, smooth=1e-4):
+def transfer(model, content, style, steps=150, rate=0.05, style_weight=1e5, smooth=3e-5):
     """The image and the loss at every step: content's second layer, style's Gram matrices of both, little total variation."""
     gram, mse, variation = nn.GramLoss(), nn.MSELoss(), nn.TotalVariationLoss(power=2)
     wanted = model.layers(lw.tensor(content))[1].numpy()

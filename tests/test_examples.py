@@ -46,3 +46,17 @@ def test_segmentation():
     assert module.main(epochs=8, images=600, size=24) > 0.5
     x, masks = module.shapes(3, 24, np.random.default_rng(0))
     assert module.intersection_over_union(masks, masks) == [1.0] * 4 and x.shape == (3, 1, 24, 24)
+
+
+def test_course_pictures(tmp_path):
+    """Every optimizer comes nearer to the minimum; Kaiming keeps what Xavier loses with ReLU, small weights vanish, large ones
+    saturate."""
+    module = example("course_pictures")
+    for name in module.OPTIMIZERS:
+        points = module.path(name)
+        assert points.shape == (81, 2) and np.abs(points[-1]).max() < 3, name
+    stats = {name: module.statistics(name) for name in module.NETWORKS}
+    assert stats["ReLU, Kaiming"][0][-1] > 3 * stats["ReLU, Xavier"][0][-1]
+    assert stats["tanh, N(0, 0.01)"][0][-1] < 1e-3 < 0.1 < stats["tanh, Xavier"][0][-1]
+    assert stats["sigmoid, N(0, 1)"][1].min() > 0.3 > stats["tanh, Xavier"][1].max()
+    assert all(file.stat().st_size > 1000 for file in module.main(tmp_path))
