@@ -1,28 +1,34 @@
 """lanewise trains small CNNs on a CPU, fast: one sample in each SIMD lane."""
 __version__ = "0.1.0"
 
-from . import checks, data, metrics, nn, optim
+from . import nn, optim
 from .arithmetic import abs, exp, log, matmul, sqrt, stack
 from .errors import DataError, DtypeError, GradientError, LabelError, NonFiniteError, RangeError, ShapeError, WeightsError
 from .graph import concat, tensor
-from .io import load, load_checkpoint, save, save_checkpoint
 from .nodes.conv import set_winograd
 from .rng import manual_seed
 from .summary import conv_output_size, receptive_field, same_padding, summary
 from .threads import get_num_threads, set_num_threads
-from .train import Trainer
 
 __all__ = ["DataError", "DtypeError", "GradientError", "LabelError", "NonFiniteError", "RangeError", "ShapeError", "Trainer",
            "WeightsError", "abs", "checks", "concat", "conv_output_size", "data", "elementwise", "exp", "get_num_threads",
            "load", "load_checkpoint", "log", "manual_seed", "matmul", "metrics", "models", "nn", "ops", "optim", "receptive_field",
            "same_padding", "save", "save_checkpoint", "set_num_threads", "set_winograd", "sqrt", "stack", "summary", "tensor"]
 
+# What not every program uses is imported on first use: half the time of `import lanewise`.
+_LATER = {"Trainer": "train", "checks": None, "data": None, "elementwise": "own", "load": "io", "load_checkpoint": "io",
+          "metrics": None, "models": None, "ops": None, "save": "io", "save_checkpoint": "io"}
+
 
 def __getattr__(name):
-    if name in ("models", "ops"):   # on first use: a fifth of the time of `import lanewise`
-        import importlib
-        return importlib.import_module("lanewise." + name)
-    if name == "elementwise":
-        from .own import elementwise
-        return elementwise
-    raise AttributeError(f"module 'lanewise' has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module 'lanewise' has no attribute {name!r}")
+    import importlib
+    home = _LATER[name]
+    found = importlib.import_module(f"lanewise.{home or name}")
+    found = globals()[name] = getattr(found, name) if home else found
+    return found
+
+
+def __dir__():
+    return sorted({*globals(), *_LATER})

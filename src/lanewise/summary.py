@@ -1,6 +1,5 @@
 """A table of a network's layers, and the arithmetic of convolutions that it rests on."""
 import math
-from fractions import Fraction
 from typing import NamedTuple, Union
 
 import numpy as np
@@ -17,6 +16,12 @@ from .nodes.matmul import MatMul
 from .nodes.pool import Pool2d
 from .nodes.resample import Resample
 
+
+def _inverse(s):
+    from fractions import Fraction              # it brings decimal along
+    return Fraction(1, s)
+
+
 # Multiply-adds a sample of an operation with the input shape x and the output shape y; what is not here counts none, and an
 # operation with a matrix of weights must be here.
 MULTIPLY_ADDS = {Conv2d: lambda op, x, y: op.weight.data.size * y[1] * y[2], Constant: lambda op, x, y: 0,
@@ -27,7 +32,7 @@ MULTIPLY_ADDS = {Conv2d: lambda op, x, y: op.weight.data.size * y[1] * y[2], Con
 # window, and the mean distance of two, a Fraction below 1 where the image grows.
 WINDOWS = {Conv2d: lambda op, x: (tuple(d * (k - 1) + 1 for d, k in zip(op.dilation, op.weight.shape[2:])), op.stride),
            ConvTranspose2d: lambda op, x: (tuple(d * (k - 1) // s + 1 for d, k, s in zip(
-               op.dilation, op.weight.shape[2:], op.stride)), tuple(Fraction(1, s) for s in op.stride)),
+               op.dilation, op.weight.shape[2:], op.stride)), tuple(map(_inverse, op.stride))),
            Pool2d: lambda op, x: (op.kernel, op.stride), Resample: lambda op, x: op.window(x)}
 
 
