@@ -155,6 +155,22 @@ def test_one_run_counts_once(rng):
         assert_array_equal(v, model.state_dict()[k])
 
 
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_functional(training, rng):
+    """The layer's numbers, and its running statistics."""
+    layer = nn.BatchNorm2d(3).train(training)
+    layer.weight.data, layer.bias.data, layer.running_mean.data = rng.standard_normal((3, 3))
+    mean, var = nn.Buffer(layer.running_mean.data.copy()), nn.Buffer(layer.running_var.data.copy())
+    x = rng.standard_normal((9, 3, 4, 5)).astype(np.float32)
+    assert_array_equal(nn.functional.batch_norm(x, mean, var, layer.weight, layer.bias, training).numpy(), layer(x).numpy())
+    assert_array_equal(mean.data, layer.running_mean.data)
+    assert_array_equal(var.data, layer.running_var.data)
+    with pytest.raises(ValueError, match="expected running_mean and running_var, or neither in training"):
+        nn.functional.batch_norm(x, None, None)
+    with pytest.raises(TypeError, match="expected running_mean to be a Buffer, got ndarray"):
+        nn.functional.batch_norm(x, mean.data, var)
+
+
 def test_frozen_norm_passes_gradients(rng):
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).double()
     model[1].requires_grad_(False)

@@ -1,5 +1,5 @@
 """Layers, losses and containers, with PyTorch's names."""
-from ..parameter import Parameter
+from ..parameter import Buffer, Parameter
 from . import functional, init, penalty, utils
 from .activation import ELU, GELU, LeakyReLU, LogSoftmax, PReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .batchnorm import BatchNorm1d, BatchNorm2d, Dropout, Dropout2d
@@ -15,7 +15,7 @@ from .maxout import Maxout
 from .module import Module, Sequential
 from .resample import AdaptiveAvgPool2d, Upsample
 
-__all__ = ["AdaptiveAvgPool2d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Conv2d",
+__all__ = ["AdaptiveAvgPool2d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Buffer", "Conv2d",
            "ConvTranspose2d", "CrossEntropyLoss", "Dropout", "Dropout2d", "ELU", "Embedding", "Flatten", "GELU", "GramLoss",
            "GroupNorm", "HingeLoss", "HuberLoss", "Identity", "KLDivLoss", "L1Loss", "LayerNorm", "LeakyReLU", "Linear",
            "LogSoftmax", "MSELoss", "MaxPool2d", "Maxout", "Module", "ModuleDict", "ModuleList", "MultiMarginLoss", "NLLLoss",

@@ -5,18 +5,19 @@ TypeError for weights that are no Parameters."""
 from ..arithmetic import is_number, pad, relu
 from ..errors import ShapeError
 from ..graph import apply, as_value, constant
-from ..nodes import conv_transpose, dense, depthwise, elementwise, pool
+from ..nodes import batchnorm, conv_transpose, dense, depthwise, elementwise, pool
 from ..nodes import embedding as embeddings
 from ..nodes import layer_norm as norms
 from ..nodes import softmax as softmaxes
+from ..parameter import Buffer
 from . import loss
 from ._check import count, other_dim, pair, weights
 
-__all__ = ["adaptive_avg_pool2d", "avg_pool2d", "binary_cross_entropy", "binary_cross_entropy_with_logits", "conv2d",
-           "conv_transpose2d", "cross_entropy", "dropout", "dropout2d", "elu", "embedding", "flatten", "gelu", "gram_matrix",
-           "group_norm", "hinge_loss", "huber_loss", "interpolate", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear",
-           "log_softmax", "max_pool2d", "mse_loss", "multi_margin_loss", "nll_loss", "pad", "prelu", "relu", "sigmoid",
-           "silu", "smooth_l1_loss", "softmax", "softplus", "tanh"]
+__all__ = ["adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits",
+           "conv2d", "conv_transpose2d", "cross_entropy", "dropout", "dropout2d", "elu", "embedding", "flatten", "gelu",
+           "gram_matrix", "group_norm", "hinge_loss", "huber_loss", "interpolate", "kl_div", "l1_loss", "layer_norm",
+           "leaky_relu", "linear", "log_softmax", "max_pool2d", "mse_loss", "multi_margin_loss", "nll_loss", "pad", "prelu",
+           "relu", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "tanh"]
 
 
 def _number(owner, what, value, above=None):
@@ -170,6 +171,20 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     """Mean 0 and variance 1 over groups of a sample's channels; see nn.GroupNorm."""
     x = as_value(input)
     return apply(norms.GroupNorm(num_groups, x.shape[1], weight, bias, eps), x)
+
+
+def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    """Mean 0 and variance 1 over batch and pixels; the running statistics are Buffers, both or none; see nn.BatchNorm2d."""
+    if (running_mean is None) != (running_var is None) or (running_mean is None and not training):
+        raise ValueError("batch_norm: expected running_mean and running_var, or neither in training")
+    for name, b in (("running_mean", running_mean), ("running_var", running_var)):
+        if b is not None and not isinstance(b, Buffer):
+            raise TypeError(f"batch_norm: expected {name} to be a Buffer, got {type(b).__name__}")
+    x = as_value(input)
+    size = next((p.shape[0] for p in (running_mean, weight, bias) if p is not None), x.shape[1])
+    batchnorm.check_channels(x.node.shape, size, (2, 3, 4))
+    running = None if running_mean is None else (running_mean, running_var)
+    return apply(batchnorm.BatchNorm(weight, bias, running, float(momentum), float(eps), bool(training)), x)
 
 
 def dropout(input, p=0.5, training=True):

@@ -5,7 +5,8 @@ from .base import Op
 
 class BatchNorm(Op):
     """y = (x - mean) / sqrt(var + eps) * w + b per channel; the batch's statistics, or the running ones (`batch` False).
-    `running`: (mean, var, count) buffers or None; ReLU fused where the plan found one."""
+    `running`: buffers (mean, var, count), without count where momentum is a number, or None; ReLU fused where the plan found
+    one."""
 
     def __init__(self, weight, bias, running, momentum, eps, batch, relu=False):
         self.weight, self.bias, self.running, self.momentum, self.eps = weight, bias, running, momentum, eps
@@ -46,7 +47,7 @@ class BatchNorm(Op):
         for d in shape[1:]:
             pixels *= d
         rows = shape[1] if len(shape) == 3 else 1
-        mean, var, count = (b.address(p) for p in self.running) if self.running else (0, 0, 0)
+        mean, var, count = (*(b.address(p) for p in self.running or ()), 0, 0, 0)[:3]
         stat, back = b.stat(("batch_norm", id(node)), 7 * channels), 4 * channels
         return dict(fields, rows=rows, cols=pixels // rows, channels=channels, stat=stat, back=stat + back,
                     weight=b.address(self.weight), bias=b.address(self.bias), mean=mean, var=var, count=count,
