@@ -370,33 +370,3 @@ class Loss:
 
     def __repr__(self):
         return f"Loss({self.item():.6g})"
-
-
-class LossArray:
-    """What a loss with reduction "none" gives: the numbers before any sum, in an array when asked for (`numpy()`)."""
-    __array_priority__ = 1000
-
-    def __init__(self, op, value, arrays):
-        self._op, self._value, self._arrays, self._result = op, value, arrays, None
-        self.shape = (value.n, *op.out_shape(value.node.shape))
-
-    def numpy(self):
-        """(N, ...) array, one number for each target."""
-        if self._result is None:
-            from .plan import plan_for
-            plan, feeds = plan_for([self._value.node], [(1.0, self._op)], False, self._value.feeds)
-            (self._value._result,), (self._result,), _ = plan.run(feeds, self._value.n, [self._arrays])
-        return self._result
-
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self.numpy(), dtype)
-
-    def backward(self):
-        """ValueError: there is no one number to differentiate."""
-        raise ValueError(f"{self._op.name}: backward() and item() need one number, expected reduction 'mean' or 'sum' (and "
-                         f"sample_weight for samples that count differently), got 'none'")
-
-    item = __float__ = backward
-
-    def __repr__(self):
-        return f"LossArray(shape={self.shape})"

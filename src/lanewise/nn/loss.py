@@ -3,8 +3,40 @@
 "mean" divides the sum by how many numbers there are, "sum" does not, "none" leaves the losses one by one: numbers to look
 at, without backward(). Every loss takes `sample_weight` when called, (N,) numbers w of 0 or more: "sum" is then
 sum_n w_n L_n and "mean" sum_n w_n L_n / sum_n w_n with the sample's own mean L_n; PyTorch has no such argument."""
-from ..graph import Loss, LossArray, as_value
+import numpy as np
+
+from ..graph import Loss, as_value
 from ..nodes import loss
+from ..plan import plan_for
+
+
+class LossArray:
+    """What a loss with reduction "none" gives: the numbers before any sum, in an array when asked for (`numpy()`)."""
+    __array_priority__ = 1000
+
+    def __init__(self, op, value, arrays):
+        self._op, self._value, self._arrays, self._result = op, value, arrays, None
+        self.shape = (value.n, *op.out_shape(value.node.shape))
+
+    def numpy(self):
+        """(N, ...) array, one number for each target."""
+        if self._result is None:
+            plan, feeds = plan_for([self._value.node], [(1.0, self._op)], False, self._value.feeds)
+            (self._value._result,), (self._result,), _ = plan.run(feeds, self._value.n, [self._arrays])
+        return self._result
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.numpy(), dtype)
+
+    def backward(self):
+        """ValueError: there is no one number to differentiate."""
+        raise ValueError(f"{self._op.name}: backward() and item() need one number, expected reduction 'mean' or 'sum' (and "
+                         f"sample_weight for samples that count differently), got 'none'")
+
+    item = __float__ = backward
+
+    def __repr__(self):
+        return f"LossArray(shape={self.shape})"
 
 
 class _Loss:
