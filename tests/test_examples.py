@@ -60,3 +60,23 @@ def test_course_pictures(tmp_path):
     assert stats["tanh, N(0, 0.01)"][0][-1] < 1e-3 < 0.1 < stats["tanh, Xavier"][0][-1]
     assert stats["sigmoid, N(0, 1)"][1].min() > 0.3 > stats["tanh, Xavier"][1].max()
     assert all(file.stat().st_size > 1000 for file in module.main(tmp_path))
+
+
+def test_search():
+    """On a made score with its top at lr 1e-3: coarse to fine and Bayesian come near, the border is noticed; on the real set,
+    several networks together beat the mean of them."""
+    pytest.importorskip("sklearn")
+    module = example("search")
+    top = {"lr": 1e-3, "weight_decay": 1e-4}
+
+    def height(setting):
+        return -sum(np.log10(setting[k] / top[k]) ** 2 for k in top)
+    coarse = module.random_search(height, module.RANGES, 20)
+    fine = module.random_search(height, module.around(coarse[0][1], module.RANGES), 20)
+    bayes = module.bayesian_search(height, module.RANGES, 15, coarse[:5])
+    assert fine[0][0] > coarse[0][0] > -1 and bayes[0][0] > -0.05 and len(bayes) == 20
+    assert module.border({"lr": 0.09, "weight_decay": 1e-4}, module.RANGES) == ["lr"] and module.border(top, module.RANGES) == []
+    draws = [np.log10(s["lr"]) for _, s in module.random_search(height, module.RANGES, 400)]
+    assert np.mean(draws) == pytest.approx(-3, abs=0.2) and min(draws) < -4.8 and max(draws) > -1.2
+    *best, together, alone = module.main(epochs=2, tries=3, members=4)
+    assert min(best) > 0.5 and together > np.mean(alone) + 0.005
