@@ -17,7 +17,7 @@ cdef struct BatchNorm:
     idx mean, var, count        # addresses of the running statistics, or 0; count: batches seen
     idx grad_weight, grad_bias, add_weight, add_bias
     double momentum, eps        # momentum < 0: the mean of all batches
-    idx relu, batch             # batch: the batch's statistics, not the running ones
+    idx relu
 
 cdef enum: BN_BLOCK = 4         # channels at a time in registers
 
@@ -53,7 +53,7 @@ cdef void batch_norm_partial(Context* ctx, const Args* args) noexcept nogil:
         for i in range(a.rows):
             x = ctx.arena + a.x + i * a.x0 + c * a.x2
             for j in range(a.cols):
-                if m == BN_BLOCK:
+                if m == BN_BLOCK:       # constant bounds: the sums stay in registers
                     for k in range(BN_BLOCK):
                         v = x[k * a.x2] - pivot[k]
                         s1[k] = s1[k] + v

@@ -2,7 +2,7 @@
 # shards: number = philox(key of the run; sample, element, place in the plan). The mask is kept for backward.
 
 cdef struct Dropout:
-    idx x, mask, rows, cols, channels, x_row, whole      # mask [H][W][C]; whole: one number a channel, for all its pixels
+    idx mask, rows, cols, channels, whole       # mask [H][W][C]; whole: one number a channel, for all its pixels
     idx place
     double p
 

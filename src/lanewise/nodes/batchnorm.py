@@ -52,7 +52,7 @@ class BatchNorm(Op):
         return dict(fields, rows=rows, cols=pixels // rows, channels=channels, stat=stat, back=stat + back,
                     weight=b.address(self.weight), bias=b.address(self.bias), mean=mean, var=var, count=count,
                     grad_weight=0, grad_bias=0, add_weight=0, add_bias=0, add=add, relu=int(self.relu),
-                    momentum=-1.0 if self.momentum is None else self.momentum, eps=self.eps, batch=int(self.batch))
+                    momentum=-1.0 if self.momentum is None else self.momentum, eps=self.eps)
 
     def forward(self, b, node):
         x, y = b.value(node.inputs[0]), b.value(node)

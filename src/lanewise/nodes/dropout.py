@@ -15,7 +15,7 @@ class Dropout(Op):
         x, y = b.value(node.inputs[0]), b.value(node)
         mask = Layout((x.channels, x.rows, x.cols) if len(node.shape) == 3 else node.shape)
         b.masks[node] = mask
-        b.emit("forward", "dropout_mask", x=0, mask=mask.start, rows=x.rows, cols=x.cols, channels=x.channels, x_row=0,
+        b.emit("forward", "dropout_mask", mask=mask.start, rows=x.rows, cols=x.cols, channels=x.channels,
                whole=int(self.whole), place=b.random_place(), p=float(self.p))
         b.emit("forward", "multiply", **loops(y, x, mask))
 
