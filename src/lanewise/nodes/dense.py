@@ -36,18 +36,22 @@ class Linear(Op):
             raise ShapeError(f"expected input with {ins} features, got {x[-1]}: input (N, {', '.join(map(str, x))})")
         return *x[:-1], outs
 
-    def _pack(self, b, which, outs, ins, turned):
-        return b.pack((which, id(self.weight), self.transposed), self.weight, b.engine.dense_widest, groups=1, outs=outs,
-                      taps=1, runs=1, reds=ins, first=0, s_group=0, s_out=1 if turned else ins, s_tap=0, s_run=0,
-                      s_red=outs if turned else 1)
+    def _weights(self, b, which, outs, ins, turned):
+        # Where the kernel finds the weights: as they are if an input's lie side by side, else packed so.
+        if turned:
+            return dict(w=0, src=b.address(self.weight), row=outs)
+        return dict(src=0, row=0, w=b.pack(
+            (which, id(self.weight)), self.weight, b.engine.dense_widest, groups=1, outs=outs, taps=1, runs=1, reds=ins, first=0,
+            s_group=0, s_out=ins, s_tap=0, s_run=0, s_red=1))
 
     def forward(self, b, node):
         x, y, (outs, ins) = b.value(node.inputs[0]), b.value(node), self.sizes
-        w = self._pack(b, "linear", outs, ins, self.transposed)
+        weights = self._weights(b, "linear", outs, ins, self.transposed)
         for t in range(x.channels // ins):
             b.flops(2 * outs * ins)
-            b.emit("forward", "dense", x=x.at(channel=t * ins), y=y.at(channel=t * outs), w=w, bias=b.address(self.bias),
-                   ins=ins, outs=outs, start=ZERO if self.bias is None else BIAS, relu=int(self.relu))
+            b.emit("forward", "dense", x=x.at(channel=t * ins), y=y.at(channel=t * outs),
+                   bias=b.address(self.bias), ins=ins, outs=outs, start=ZERO if self.bias is None else BIAS, relu=int(self.relu),
+                   **weights)
 
     def backward(self, b, node, dy):
         x, (outs, ins) = b.value(node.inputs[0]), self.sizes
@@ -61,11 +65,11 @@ class Linear(Op):
                                   [add or int(t > 0) for add in before])
         if b.wants(node.inputs[0]):
             dx, add = b.into(node.inputs[0])
-            w = self._pack(b, "linear dx", ins, outs, not self.transposed)
+            weights = self._weights(b, "linear dx", ins, outs, not self.transposed)
             for t in range(rows):
                 b.flops(2 * outs * ins)
-                b.emit("backward", "dense", x=dy.at(channel=t * outs), y=dx.at(channel=t * ins), w=w, bias=0, ins=outs,
-                       outs=ins, start=KEEP if add else ZERO, relu=0)
+                b.emit("backward", "dense", x=dy.at(channel=t * outs), y=dx.at(channel=t * ins), bias=0,
+                       ins=outs, outs=ins, start=KEEP if add else ZERO, relu=0, **weights)
 
     def _weight_grad(self, b, x, dy, outs, ins, adds):
         x_pitch, dy_pitch = b.pitch(ins), b.pitch(outs)
