@@ -171,19 +171,20 @@ class Conv2d(Op):
         lines = points * kh * ins if points else kh * kw * ins
         d = b.slot(lines * wide * b.real_bytes if pixels else lines * outs * b.lane_bytes)
         step, out = (ins, wide if pixels else outs) if pixels or points else (x.channels, outs)
-        if points:
-            row, dy_row, x_step, cols = points * tiles * ins, points * tiles * out, ins, tiles
-        elif pixels:
-            row, dy_row, x_step, cols = width * ins, dy.cols * wide, sw * ins, dy.cols
+        band, places = dy.rows, dict(x_size=0, dy_size=0, xt=0, dyt=0, line=0)
+        if pixels:
+            across, x_step, cols = (tiles, ins, tiles) if points else (width, sw * ins, dy.cols)
+            row, dy_row = across * ins, cols * wide
+            x_size, dy_size = (-(-height * row // b.lanes) + 1) * b.lanes, dy.rows * dy_row
+            line = max(points * tiles * ins, (tiles * TILE + points - TILE) * max(ins, wide)) if points else 0
+            places = dict(x_size=x_size, dy_size=dy_size, xt=Ref(Buffer(max(points, 1) * x_size), 0),
+                          dyt=Ref(Buffer(max(points, 1) * dy_size), 0), line=Ref(Buffer(line), 0))
+        elif points:
+            row, dy_row, x_step, cols = points * tiles * ins, points * tiles * outs, ins, tiles
+            band = min(band, max(1, BAND // 2 // (dy_row * b.lane_bytes)))
+            places.update(xt=Ref(Buffer((height - dy.rows + band) * row), 0), dyt=Ref(Buffer(band * dy_row), 0))
         else:
             row, dy_row, x_step, cols = x.row, dy.row, sw * x.channels, dy.cols
-        copies, band = dict(xt=0, dyt=0, line=0), dy.rows
-        if pixels or points:
-            if not pixels:
-                band = min(band, max(1, BAND // 2 // (dy_row * b.lane_bytes)))
-            copies.update(xt=Ref(Buffer((height - dy.rows + band) * row), 0), dyt=Ref(Buffer(band * dy_row), 0))
-        if pixels and points:
-            copies.update(line=Ref(Buffer(points * tiles * max(ins, outs)), 0))
         b.flops(2 * dy.rows * dy.cols * outs * ins * kh * kw)
         b.emit("backward", "conv_dw_pixels" if pixels else "conv_dw_lanes",
                x=x.at(-self.padding[0], -self.padding[1]), src_row=x.row, src_step=x.channels, x_rows=height, channels=ins,
@@ -191,7 +192,7 @@ class Conv2d(Op):
                cols=cols, x_row=sh * row, x_step=x_step, tap_row=dh * row,
                run_step=dw * step, taps=kh, runs=1 if merged or points else kw, run=kw * ins if merged else ins,
                dy_row=dy_row, dy_step=out, groups=self.groups, x_group=ins, outs=group, points=points, tiles=tiles,
-               width=width, wide=wide, band=band, **copies)
+               width=width, wide=wide, band=band, **places)
         b.emit("reduce", "conv_grad", d=d, lanes=int(not pixels), wide=wide if pixels else group,
                grad=b.grad_address(self.weight), add=b.used_before(self.weight), groups=self.groups, taps=kh,
                runs=1 if merged else kw, reds=ins, merged=kw if merged else 1, outs=group, points=points,
