@@ -141,11 +141,12 @@ class Conv2d(Op):
             b.emit("backward", "relu_backward", **loops(dy, b.value(node), dy))
         self.conv_backward(b, node, dy)
 
-    def conv_backward(self, b, node, dy):
+    def conv_backward(self, b, node, dy, sums=None):
+        """The gradients of weight, bias and image. `sums`: a layout with fewer numbers whose channels have dy's sums."""
         x = node.inputs[0]
         if self.weight.requires_grad:
             self.weight_grad(b, b.value(x), dy)
-        self.bias_grad(b, dy)
+        self.bias_grad(b, sums or dy)
         if b.wants(x):
             dx, add = b.into(x)
             self.emit_transposed(b, "backward", dy, dx, add)

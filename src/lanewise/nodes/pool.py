@@ -102,6 +102,6 @@ class ConvMaxPool(Conv2d):
             b.emit("backward", "relu_backward", **loops(dy, b.value(node), dy))
         before = Layout(self.output(node), self.grad_border(node))
         b.emit("backward", "max_pool_backward", **window_fields(self.pool, before, dy, b.saved(node)))
-        self.conv_backward(b, node, before)
+        self.conv_backward(b, node, before, dy)
 
 
