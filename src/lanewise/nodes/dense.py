@@ -1,7 +1,12 @@
 """Dense layers: instructions of kernels/dense.pxi."""
+import math
+
 from ..errors import ShapeError
 from .base import Op, loops
 from .conv import BIAS, KEEP, ZERO
+
+L1_PERIOD = 4096            # bytes after which addresses use the same set of an L1 cache of 64 sets
+FEW = 6                     # lines that a set holds beside others: with 16 rows in one set the kernel is half as fast
 
 
 class Linear(Op):
@@ -36,17 +41,16 @@ class Linear(Op):
             raise ShapeError(f"expected input with {ins} features, got {x[-1]}: input (N, {', '.join(map(str, x))})")
         return *x[:-1], outs
 
-    def _weights(self, b, which, outs, ins, turned):
-        # Where the kernel finds the weights: as they are if an input's lie side by side, else packed so.
-        if turned:
-            return dict(w=0, src=b.address(self.weight), row=outs)
-        return dict(src=0, row=0, w=b.pack(
-            (which, id(self.weight)), self.weight, b.engine.dense_widest, groups=1, outs=outs, taps=1, runs=1, reds=ins, first=0,
-            s_group=0, s_out=ins, s_tap=0, s_run=0, s_red=1))
+    def _weights(self, b, outs, ins, turned):
+        # Where the kernel reads the weights, and how many outputs at once: few where their rows would share one set of L1.
+        widest, row = b.engine.dense_widest, outs if turned else ins
+        if not turned and math.gcd(row * b.real_bytes, L1_PERIOD) == L1_PERIOD:
+            widest = FEW
+        return dict(w=b.address(self.weight), row=row, by_rows=int(not turned), widest=widest)
 
     def forward(self, b, node):
         x, y, (outs, ins) = b.value(node.inputs[0]), b.value(node), self.sizes
-        weights = self._weights(b, "linear", outs, ins, self.transposed)
+        weights = self._weights(b, outs, ins, self.transposed)
         for t in range(x.channels // ins):
             b.flops(2 * outs * ins)
             b.emit("forward", "dense", x=x.at(channel=t * ins), y=y.at(channel=t * outs),
@@ -65,7 +69,7 @@ class Linear(Op):
                                   [add or int(t > 0) for add in before])
         if b.wants(node.inputs[0]):
             dx, add = b.into(node.inputs[0])
-            weights = self._weights(b, "linear dx", ins, outs, not self.transposed)
+            weights = self._weights(b, ins, outs, not self.transposed)
             for t in range(rows):
                 b.flops(2 * outs * ins)
                 b.emit("backward", "dense", x=dy.at(channel=t * outs), y=dx.at(channel=t * ins), bias=0,
