@@ -1,6 +1,7 @@
-# Optimizers: one pass over flat arrays, vectorised by the compiler, in chunks that threads share.
+# Optimizers: one pass over flat arrays, vectorised by the compiler, in chunks that threads share: each thread takes its share of
+# every parameter, as in the reduction of the gradients, which are then still in its cache.
 # Constants come as real_t: a literal such as 1 - beta in a loop is double to the C compiler, and twice the time.
-cdef enum: CHUNK = 4096         # of a flat array: fixed, so that no thread count changes a rounding
+cdef enum: CHUNK = 512          # of a flat array: fixed, so that no thread count changes a rounding
 
 # One step of one optimizer. p: parameters, g: gradients, a b c: the moments its rule has, n numbers each.
 cdef struct Update:
@@ -119,20 +120,24 @@ cdef dict RULES = {"sgd": <size_t> sgd, "adam": <size_t> adam, "adamax": <size_t
                    "rmsprop": <size_t> rmsprop}
 
 
-cdef void update_chunks(rule_t rule, const Update* u, idx chunk, idx end) noexcept nogil:
+cdef void update_chunks(rule_t rule, const Update* u, const int64_t* part, idx ranges) noexcept nogil:
+    # part: `ranges` pairs of a first chunk and the one after the last.
     cdef unsigned int mode = float_mode_flush()
-    while chunk < end:
-        rule(u, chunk * CHUNK, least(CHUNK, u.n - chunk * CHUNK))
-        chunk += 1
+    cdef idx i, chunk
+    for i in range(ranges):
+        for chunk in range(part[2 * i], part[2 * i + 1]):
+            rule(u, chunk * CHUNK, least(CHUNK, u.n - chunk * CHUNK))
     float_mode_set(mode)
 
 
-def update(str name, size_t p, size_t g, list moments, idx n, tuple constants, int mode, int threads):
-    """One step of the rule `name` over n flat numbers at the addresses p (parameters), g (gradients) and `moments`."""
-    cdef idx i, chunks = (n + CHUNK - 1) // CHUNK
-    cdef int t
+def update(str name, size_t p, size_t g, list moments, idx n, tuple constants, int mode, const int64_t[:, :, ::1] parts):
+    """One step of the rule `name` over n flat numbers at the addresses p (parameters), g (gradients) and `moments`; `parts`:
+    for each thread its ranges of chunks, (first, stop)."""
+    cdef idx i, ranges = parts.shape[1]
+    cdef int t, threads = <int> parts.shape[0]
     cdef size_t at[3]
     cdef rule_t rule = <rule_t> <size_t> RULES[name]
+    cdef const int64_t* part = &parts[0, 0, 0]
     cdef Update u
     for i in range(3):
         at[i] = moments[i] if i < len(moments) else 0
@@ -140,10 +145,12 @@ def update(str name, size_t p, size_t g, list moments, idx n, tuple constants, i
     u.n, u.mode = n, mode
     for i in range(len(constants)):
         u.k[i] = <real_t> <double> constants[i]
-    threads = <int> least(threads, chunks)
     with nogil:
         if threads < 2:
-            update_chunks(rule, &u, 0, chunks)
+            update_chunks(rule, &u, part, ranges)
         else:
             for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-                update_chunks(rule, &u, share(chunks, t, threads), share(chunks, t + 1, threads))
+                update_chunks(rule, &u, part + t * ranges * 2, ranges)
+
+
+chunk = CHUNK

@@ -27,7 +27,7 @@ class Flat:
         self.moments = [aligned(self.data.size, self.data.dtype) for _ in range(moments)]
         self.sizes, self.steps = [p.data.size for p in params], [0] * len(params)
         self.addresses = [a.ctypes.data for a in (self.data, self.grad, *self.moments)]
-        self.bytes, self.dtype, self.version = self.data.itemsize, self.data.dtype.name, None
+        self.bytes, self.dtype, self.version, self._parts = self.data.itemsize, self.data.dtype.name, None, {}
 
     def check(self, version):
         """RuntimeError if the parameters are no longer in these arrays."""
@@ -52,6 +52,22 @@ class Flat:
                 else:
                     found.append([at, end, t])
             at = end
+        return found
+
+    def parts(self, first, end, threads):
+        """(threads, ranges, 2) array: the chunks of first .. end that each thread updates, its share of every parameter."""
+        found = self._parts.get((first, end, threads))
+        if found is None:
+            chunk, stops = engine(self.dtype).chunk, np.cumsum(self.sizes)
+            middle = np.minimum(first + np.arange(0, end - first, chunk) + chunk // 2, end - 1)
+            inside = np.searchsorted(stops, middle, side="right")
+            size = np.array(self.sizes)[inside]
+            owner = (middle - (stops[inside] - size)) * min(threads, len(middle)) // size
+            starts = np.flatnonzero(np.diff(owner, prepend=-1))
+            ranges = list(zip(owner[starts], starts, (*starts[1:], len(middle))))
+            own = [[r[1:] for r in ranges if r[0] == t] for t in range(owner.max() + 1)]
+            most = max(map(len, own))
+            found = self._parts[first, end, threads] = np.array([r + [(0, 0)] * (most - len(r)) for r in own], np.int64)
         return found
 
     def pieces(self):
@@ -128,7 +144,7 @@ class Optimizer:
             for first, end, t in flat.stretches():
                 p, g, *moments = [a + first * size for a in flat.addresses]
                 constants, mode = self.constants(group, t)
-                update(self.rule, p, g, moments, end - first, constants, mode, n_threads)
+                update(self.rule, p, g, moments, end - first, constants, mode, flat.parts(first, end, n_threads))
 
     def constants(self, group, t):
         """(the rule's constants, its mode) at step t, from 1."""
