@@ -125,7 +125,10 @@ cdef void update_chunks(rule_t rule, const Update* u, const int64_t* part, idx r
     cdef unsigned int mode = float_mode_flush()
     cdef idx i, chunk
     for i in range(ranges):
+        claim(u.p + part[2 * i] * CHUNK, CHUNK)
         for chunk in range(part[2 * i], part[2 * i + 1]):
+            if chunk + 1 < part[2 * i + 1]:
+                claim(u.p + (chunk + 1) * CHUNK, CHUNK)
             rule(u, chunk * CHUNK, least(CHUNK, u.n - chunk * CHUNK))
     float_mode_set(mode)
 
