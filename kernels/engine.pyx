@@ -234,7 +234,7 @@ cdef class Program:
             self.team.ctx.capacity = rows
         return 0
 
-    def run(self, idx n, tuple arrays, idx phases, bint accumulate, int threads, uint64_t key=0):
+    def run(self, idx n, list arrays, idx phases, bint accumulate, int threads, uint64_t key=0):
         """Run `phases` (1 forward, 2 backward, 4 reduce) on n samples; `arrays`: one for each bound array, or a pair
         (array, int64 index of the rows); `key`: of the random numbers. The reduction alone is that of the last run. True unless
         a gradient is not finite."""

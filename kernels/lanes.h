@@ -207,16 +207,4 @@ LANE void team_barrier(barrier_t *b, int threads) {
     }
 }
 LANE ptrdiff_t take_next(ptrdiff_t *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
-
-/* Ask for n numbers' cache lines to write them soon. Where other cores have read them, each store would else wait for its own
- * line. An address outside an array does no harm. */
-LANE void claim(real_t *p, ptrdiff_t n) {
-    for (char *line = (char *)p, *end = (char *)(p + n); line < end; line += 64) {
-#ifdef __x86_64__
-        __asm__ volatile("prefetchw %0" ::"m"(*line));
-#else
-        __builtin_prefetch(line, 1);
-#endif
-    }
-}
 #endif

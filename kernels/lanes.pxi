@@ -54,7 +54,6 @@ cdef extern from "lanes.h" nogil:
     void lane_unzip(lane_t, lane_t, lane_t*, lane_t*)
     real_t real_sqrt(real_t)
     unsigned int float_mode_flush()
-    void claim(real_t* p, ptrdiff_t n)
     void float_mode_set(unsigned int)
     ctypedef struct barrier_t:
         pass

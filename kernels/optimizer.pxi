@@ -125,26 +125,23 @@ cdef void update_chunks(rule_t rule, const Update* u, const int64_t* part, idx r
     cdef unsigned int mode = float_mode_flush()
     cdef idx i, chunk
     for i in range(ranges):
-        claim(u.p + part[2 * i] * CHUNK, CHUNK)
         for chunk in range(part[2 * i], part[2 * i + 1]):
-            if chunk + 1 < part[2 * i + 1]:
-                claim(u.p + (chunk + 1) * CHUNK, CHUNK)
             rule(u, chunk * CHUNK, least(CHUNK, u.n - chunk * CHUNK))
     float_mode_set(mode)
 
 
-def update(str name, size_t p, size_t g, list moments, idx n, tuple constants, int mode, const int64_t[:, :, ::1] parts):
-    """One step of the rule `name` over n flat numbers at the addresses p (parameters), g (gradients) and `moments`; `parts`:
-    for each thread its ranges of chunks, (first, stop)."""
-    cdef idx i, ranges = parts.shape[1]
-    cdef int t, threads = <int> parts.shape[0]
-    cdef size_t at[3]
+def update(str name, list addresses, idx first, idx n, tuple constants, int mode, size_t parts, int threads, idx ranges):
+    """One step of the rule `name` over the flat numbers first .. first + n of the arrays at `addresses`: parameters, gradients,
+    moments. `parts`: the address of (threads, ranges, 2) int64, each thread's ranges of chunks from `first` on, (start, stop)."""
+    cdef idx i
+    cdef int t
+    cdef real_t* at[5]
     cdef rule_t rule = <rule_t> <size_t> RULES[name]
-    cdef const int64_t* part = &parts[0, 0, 0]
+    cdef const int64_t* part = <const int64_t*> parts
     cdef Update u
-    for i in range(3):
-        at[i] = moments[i] if i < len(moments) else 0
-    u.p, u.g, u.a, u.b, u.c = <real_t*> p, <const real_t*> g, <real_t*> at[0], <real_t*> at[1], <real_t*> at[2]
+    for i in range(5):
+        at[i] = <real_t*> <size_t> addresses[i] + first if i < len(addresses) else NULL
+    u.p, u.g, u.a, u.b, u.c = at[0], at[1], at[2], at[3], at[4]
     u.n, u.mode = n, mode
     for i in range(len(constants)):
         u.k[i] = <real_t> <double> constants[i]

@@ -92,9 +92,6 @@ class Feed:
             self._key = int(as_rng().integers(1 << 63))
         return self._key
 
-    def bound(self):
-        return self.array if self.index is None else (self.array, self.index)
-
     def require_below(self, limit):
         """RangeError unless the indices of this call lie in 0 .. limit - 1."""
         x = self.array if self.index is None else self.array[self.index]
@@ -105,12 +102,12 @@ class Feed:
 
 def leaf(x):
     """(signature of the Input, Feed) for what a model is called with: an array, a Tensor or a Batch."""
-    if hasattr(x, "as_leaf"):
-        return x.as_leaf()
-    owner = x if isinstance(x, Tensor) and x.requires_grad else None
-    if isinstance(x, Tensor):
-        x = x.data
-    if not isinstance(x, np.ndarray):
+    owner = None
+    if type(x) is not np.ndarray:
+        if hasattr(x, "as_leaf"):
+            return x.as_leaf()
+        if isinstance(x, Tensor):
+            owner, x = x if x.requires_grad else None, x.data
         x = np.asarray(x)
     kind = KINDS.get(x.dtype)
     if kind is None and x.dtype.kind in "iu":
@@ -216,6 +213,8 @@ def copy_graph(node, feeds, taken):
 
 def merge(values):
     """The nodes of several values, the union of what is bound to their inputs, and the batch size."""
+    if len(values) == 1:
+        return [values[0].node], values[0].feeds, values[0].n
     nodes, feeds, n = [], {}, next((v.n for v in values if v.n is not None), None)
     for v in values:
         if v.n not in (n, None):

@@ -2,7 +2,6 @@
 import math
 import threading
 from collections import OrderedDict
-from itertools import chain
 
 import numpy as np
 
@@ -329,6 +328,7 @@ class Plan:
             b.lists, b.segments(), arena, b.packed, b.slot_bytes, b.stash_row, b.stat_row, b.rows,
             [(p.storage_grad().ctypes.data, p.data.size) for p in self.params], b.keep)
         self.runs = self.steps = 0
+        self._before = ()
         self._lock = threading.Lock()
 
     def run(self, feeds, n, targets=(), reduce=False):
@@ -336,22 +336,26 @@ class Plan:
         which must be empty: (outputs, losses, hits). `targets`: the arrays that each loss binds."""
         empty, dtype = np.empty, self.dtype
         self._feeds = feeds
-        for position, limit in self._limits:
-            feeds[position].require_below(limit)
-        if self.alone and n == 1:
-            raise ShapeError(f"{self.alone}: expected more than one number a channel in training, got a single sample")
-        for k in self._numbers:
-            self.losses[k][1].check(targets[k], dtype)
+        if self._limits or self._numbers or self.alone:
+            self._check(feeds, n, targets)
         outputs = [empty((n, *shape), dtype) for _, shape in self._outputs]
-        losses = [empty((n, *shape) if shape else n, dtype) for shape in self._loss_shapes]
+        losses = [empty((n, *shape), dtype) for shape in self._loss_shapes]
         hits = empty(n, dtype) if self._has_hits else None
         self._dx = [empty((n, *shape), dtype) for _, shape in self._input_grads]
-        arrays = (*[f.bound() for f in feeds], *outputs, *chain(*targets), *losses, *((hits,) if self._has_hits else ()),
-                  *self._dx)
+        arrays = [f.array if f.index is None else (f.array, f.index) for f in feeds]
+        arrays += outputs
+        for bound in targets:
+            arrays += bound
+        arrays += losses
+        if hits is not None:
+            arrays.append(hits)
+        arrays += self._dx
         phases = (FORWARD | BACKWARD | REDUCE if reduce else FORWARD | BACKWARD) if self.backward else FORWARD
+        key = feeds[0].key() if self.random else 0
         with self._lock:
-            self._before = [b.data.copy() for b in self.buffers]
-            finite = self.program.run(n, arrays, phases, False, threads.get_num_threads(), feeds[0].key() if self.random else 0)
+            if self.buffers:
+                self._before = [b.data.copy() for b in self.buffers]
+            finite = self.program.run(n, arrays, phases, False, threads.get_num_threads(), key)
             self.runs += 1
             for b in self.buffers:
                 if b.dtype.kind == "i":
@@ -359,10 +363,21 @@ class Plan:
         self._finite = finite if reduce else None       # None: the reduction is still to come
         return outputs, losses, hits
 
+    def _check(self, feeds, n, targets):
+        for position, limit in self._limits:
+            feeds[position].require_below(limit)
+        if self.alone and n == 1:
+            raise ShapeError(f"{self.alone}: expected more than one number a channel in training, got a single sample")
+        for k in self._numbers:
+            self.losses[k][1].check(targets[k], self.dtype)
+
     @property
     def grads_empty(self):
         """Whether no parameter has a gradient yet."""
-        return not any(p.has_grad for p in self.params)
+        for p in self.params:
+            if p.has_grad:
+                return False
+        return True
 
     def finish(self, loss):
         """Leave the last run's gradients in `.grad`; NonFiniteError if the loss or a gradient is not a number."""
@@ -388,7 +403,7 @@ class Plan:
             if not p.has_grad:
                 p.storage_grad()[...] = 0
         with self._lock:
-            return self.program.run(0, (), REDUCE, accumulate, threads.get_num_threads())
+            return self.program.run(0, [], REDUCE, accumulate, threads.get_num_threads())
 
     def _forget(self):
         for p in self.params:

@@ -28,6 +28,7 @@ class Flat:
         self.sizes, self.steps = [p.data.size for p in params], [0] * len(params)
         self.addresses = [a.ctypes.data for a in (self.data, self.grad, *self.moments)]
         self.bytes, self.dtype, self.version, self._parts = self.data.itemsize, self.data.dtype.name, None, {}
+        self.update = engine(self.dtype).update
 
     def check(self, version):
         """RuntimeError if the parameters are no longer in these arrays."""
@@ -40,22 +41,26 @@ class Flat:
         self.version = version
 
     def stretches(self):
-        """Count a step for every parameter with a gradient: [first number, end, step count] of the longest stretches of
+        """Count a step for every parameter with a gradient: (first number, end, step count) of the longest stretches of
         such parameters that have done equally many."""
-        at, found = 0, []
+        at, found, steps, first, last = 0, [], self.steps, 0, 0
         for i, p in enumerate(self.params):
             end = at + self.sizes[i]
+            t = 0
             if p.has_grad:
-                t = self.steps[i] = self.steps[i] + 1
-                if found and found[-1][1] == at and found[-1][2] == t:
-                    found[-1][1] = end
-                else:
-                    found.append([at, end, t])
+                t = steps[i] = steps[i] + 1
+            if t != last:
+                if last:
+                    found.append((first, at, last))
+                first, last = at, t
             at = end
+        if last:
+            found.append((first, at, last))
         return found
 
     def parts(self, first, end, threads):
-        """(threads, ranges, 2) array: the chunks of first .. end that each thread updates, its share of every parameter."""
+        """(address, threads, ranges) of an int64 array (threads, ranges, 2): the chunks of first .. end that each thread
+        updates, its share of every parameter."""
         found = self._parts.get((first, end, threads))
         if found is None:
             chunk, stops = engine(self.dtype).chunk, np.cumsum(self.sizes)
@@ -67,8 +72,9 @@ class Flat:
             ranges = list(zip(owner[starts], starts, (*starts[1:], len(middle))))
             own = [[r[1:] for r in ranges if r[0] == t] for t in range(owner.max() + 1)]
             most = max(map(len, own))
-            found = self._parts[first, end, threads] = np.array([r + [(0, 0)] * (most - len(r)) for r in own], np.int64)
-        return found
+            array = np.array([r + [(0, 0)] * (most - len(r)) for r in own], np.int64)
+            found = self._parts[first, end, threads] = (array.ctypes.data, *array.shape[:2]), array
+        return found[0]
 
     def pieces(self):
         """(parameter, its number in the group, its part of every moment)."""
@@ -140,11 +146,9 @@ class Optimizer:
         for group, flat in zip(self.param_groups, self._flat):
             if flat.version != version:
                 flat.check(version)
-            update, size = engine(flat.dtype).update, flat.bytes
             for first, end, t in flat.stretches():
-                p, g, *moments = [a + first * size for a in flat.addresses]
                 constants, mode = self.constants(group, t)
-                update(self.rule, p, g, moments, end - first, constants, mode, flat.parts(first, end, n_threads))
+                flat.update(self.rule, flat.addresses, first, end - first, constants, mode, *flat.parts(first, end, n_threads))
 
     def constants(self, group, t):
         """(the rule's constants, its mode) at step t, from 1."""
