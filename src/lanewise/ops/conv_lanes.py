@@ -48,7 +48,7 @@ class _Conv:
         self.weight.data = weight
         if bias is not None:
             self.bias.data = bias
-        self.program.run(len(arrays[0]), arrays, phases, False, threads.get_num_threads())
+        self.program.run(len(arrays[0]), list(arrays), phases, False, threads.get_num_threads())
 
 
 def _plan(op, x, weight, bias, g, groups):
