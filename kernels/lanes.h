@@ -124,6 +124,28 @@ LANE real_t lane_most(lane_t v) {
     return s[0];
 }
 LANE mask_t mask_plus(mask_t a, bits_t b) { return a + b; }
+/* A value that stays in a register: GCC would read it from memory again for each use. */
+LANE lane_t lane_hold(lane_t v) {
+#ifdef __AVX512F__
+    __asm__("" : "+v"(v));
+#endif
+    return v;
+}
+/* Lanes chosen by a bit of theirs: in a mask register where there are some. */
+#ifdef __AVX512F__
+#ifdef LANES_F64
+typedef __mmask8 choice_t;
+LANE choice_t choice_bit(mask_t a, int b) { return _mm512_test_epi64_mask((__m512i)a, _mm512_set1_epi64(1ll << b)); }
+#else
+typedef __mmask16 choice_t;
+LANE choice_t choice_bit(mask_t a, int b) { return _mm512_test_epi32_mask((__m512i)a, _mm512_set1_epi32(1 << b)); }
+#endif
+LANE lane_t lane_choose(choice_t m, lane_t a, lane_t b) { return avx512(mask_blend)(m, b, a); }
+#else
+typedef mask_t choice_t;
+LANE choice_t choice_bit(mask_t a, int b) { return -((a >> b) & 1); }
+LANE lane_t lane_choose(choice_t m, lane_t a, lane_t b) { return lane_select(m, a, b); }
+#endif
 LANE mask_t mask_times(mask_t a, bits_t b) { return a * b; }
 LANE void mask_store(bits_t *p, mask_t v) { memcpy(p, &v, sizeof v); }
 LANE mask_t mask_iota(void) { mask_t m; for (int i = 0; i < LANES; i++) m[i] = i; return m; }

@@ -50,6 +50,10 @@ cdef extern from "lanes.h" nogil:
     mask_t mask_iota()
     mask_t mask_plus(mask_t, bits_t)
     mask_t mask_times(mask_t, bits_t)
+    ctypedef int choice_t
+    choice_t choice_bit(mask_t, int)
+    lane_t lane_hold(lane_t)
+    lane_t lane_choose(choice_t, lane_t, lane_t)
     void mask_store(bits_t*, mask_t)
     void lane_unzip(lane_t, lane_t, lane_t*, lane_t*)
     real_t real_sqrt(real_t)

@@ -125,15 +125,15 @@ class Conv2d(Op):
                     run_step=dw * x.channels, taps=kh, runs=runs, run=kw * ins if merged else ins,
                     y_row=y.row, y_step=outs, groups=self.groups, x_group=ins, outs=group,
                     start=BIAS if bias is not None else KEEP if add else ZERO, relu=int(self.relu), first=-self.padding[0],
-                    row_step=sh, tap_step=dh, x_rows=x.rows, **self._winograd(b, points, cols, ins, outs, band, least=least))
+                    row_step=sh, tap_step=dh, x_rows=x.rows, **self._winograd(b, points, cols, ins, outs, x.rows, band, least=least))
 
-    def _winograd(self, b, points, cols, ins, outs, band, left=0, transposed=0, least=1):
-        # Tiles of `cols`; scratch for `band` rows at once, or as many as fit, but `least`.
+    def _winograd(self, b, points, cols, ins, outs, x_rows, band, left=0, transposed=0, least=1):
+        # Tiles of `cols`; scratch for `band` rows at once, or as many as fit, but `least`; of x_rows there are.
         kh, tiles = self.weight.shape[2], -(-cols // TILE)
         if points:
             row, more = points * tiles * ins, (kh - 1) * self.dilation[0]
             band = min(band, max(least, BAND // (row * b.lane_bytes) - more))
-            scratch = Ref(Buffer((band + more) * row + points * tiles * outs + (points - TILE) * outs), 0)
+            scratch = Ref(Buffer(min(band + more, x_rows) * row + points * tiles * outs + (points - TILE) * outs), 0)
         return dict(points=points, transposed=transposed, tiles=tiles, left=left, scratch=scratch if points else 0, band=band)
 
     def backward(self, b, node, dy):
@@ -141,14 +141,17 @@ class Conv2d(Op):
             b.emit("backward", "relu_backward", **loops(dy, b.value(node), dy))
         self.conv_backward(b, node, dy)
 
-    def conv_backward(self, b, node, dy, sums=None):
-        """The gradients of weight, bias and image. `sums`: a layout with fewer numbers whose channels have dy's sums."""
-        x = node.inputs[0]
+    def conv_backward(self, b, node, dy):
+        """The gradients of weight, bias and image."""
         if self.weight.requires_grad:
-            self.weight_grad(b, b.value(x), dy)
-        self.bias_grad(b, sums or dy)
-        if b.wants(x):
-            dx, add = b.into(x)
+            self.weight_grad(b, b.value(node.inputs[0]), dy)
+        self.bias_grad(b, dy)
+        self.image_grad(b, node, dy)
+
+    def image_grad(self, b, node, dy):
+        """dx, if it is wanted."""
+        if b.wants(node.inputs[0]):
+            dx, add = b.into(node.inputs[0])
             self.emit_transposed(b, "backward", dy, dx, add)
 
     def bias_grad(self, b, dy):
@@ -194,7 +197,13 @@ class Conv2d(Op):
                run_step=dw * step, taps=kh, runs=1 if merged or points else kw, run=kw * ins if merged else ins,
                dy_row=dy_row, dy_step=out, groups=self.groups, x_group=ins, outs=group, points=points, tiles=tiles,
                width=width, wide=wide, band=band, **places)
-        b.emit("reduce", "conv_grad", d=d, lanes=int(not pixels), wide=wide if pixels else group,
+        self.weight_sums(b, d, wide if pixels else 0, merged, points)
+
+    def weight_sums(self, b, d, wide, merged, points):
+        """The weights' gradient from what is at d in the slots: lines of `wide` numbers, or (0) of lanes."""
+        outs, ins, kh, kw = self.weight.shape
+        group = outs // self.groups
+        b.emit("reduce", "conv_grad", d=d, lanes=int(not wide), wide=wide or group,
                grad=b.grad_address(self.weight), add=b.used_before(self.weight), groups=self.groups, taps=kh,
                runs=1 if merged else kw, reds=ins, merged=kw if merged else 1, outs=group, points=points,
                s_group=group * ins * kh * kw, s_tap=kw, s_run=1, s_red=kh * kw, s_out=ins * kh * kw)
@@ -215,7 +224,7 @@ class Conv2d(Op):
                    x_row=dy.row, x_step=outs, tap_row=self.dilation[0] * dy.row, run_step=0, taps=kh, runs=1, run=outs, y_row=dx.row,
                    y_step=ins, groups=1, x_group=outs, outs=ins, start=start, relu=0, first=first, row_step=1,
                    tap_step=self.dilation[0], x_rows=dy.rows,
-                   **self._winograd(b, points, dy.cols, outs, ins, dx.rows, self.padding[1], 1))
+                   **self._winograd(b, points, dy.cols, outs, ins, dy.rows, dx.rows, self.padding[1], 1))
             return
         for ry in range(min(sh, dx.rows)):
             for rx in range(min(sw, dx.cols)):
@@ -237,4 +246,4 @@ class Conv2d(Op):
                        runs=1 if merged else runs, run=runs * group if merged else group, y_row=sh * dx.row,
                        y_step=sw * dx.channels, groups=self.groups, x_group=group, outs=ins, start=start, relu=0, first=q,
                        row_step=1, tap_step=max(q_step, 1), x_rows=dy.rows,
-                       **self._winograd(b, 0, cols, group, ins, rows))
+                       **self._winograd(b, 0, cols, group, ins, dy.rows, rows))

@@ -3,6 +3,8 @@ from ..errors import ShapeError
 from .base import Layout, Op, loops
 from .conv import BAND, Conv2d
 
+WINNERS_BELOW = 16          # output channels from which dW by Winograd's points is as fast (6->16 5x5 on 12x12: 30 and 31 us a shard)
+
 
 def window_fields(pool, x, y, where=0, relu=0, add=0):
     """The fields of a Pool instruction between the layouts x (before) and y (after)."""
@@ -100,8 +102,31 @@ class ConvMaxPool(Conv2d):
     def backward(self, b, node, dy):
         if self.pool_relu:
             b.emit("backward", "relu_backward", **loops(dy, b.value(node), dy))
-        before = Layout(self.output(node), self.grad_border(node))
-        b.emit("backward", "max_pool_backward", **window_fields(self.pool, before, dy, b.saved(node)))
-        self.conv_backward(b, node, before, dy)
+        before = None
+        if b.wants(node.inputs[0]) or (self.weight.requires_grad and not self.by_winners()):
+            before = Layout(self.output(node), self.grad_border(node))
+            b.emit("backward", "max_pool_backward", **window_fields(self.pool, before, dy, b.saved(node)))
+        if self.weight.requires_grad:
+            if self.by_winners():
+                self.winners_grad(b, b.value(node.inputs[0]), dy, b.saved(node))
+            else:
+                self.weight_grad(b, b.value(node.inputs[0]), before)
+        self.bias_grad(b, dy)
+        self.image_grad(b, node, before)
+
+    def by_winners(self):
+        """Whether dW is summed over the pool's winners alone (kernels/conv_dw_pool.pxi)."""
+        outs, _, kh, _ = self.weight.shape
+        return kh in (3, 5) and outs < WINNERS_BELOW and self.groups == 1 and self.pool.kernel == self.pool.stride == (2, 2) and \
+            self.stride == self.dilation == (1, 1)
+
+    def winners_grad(self, b, x, dy, where):
+        """dW from the image x, the gradient dy of the pool's result and its winners."""
+        outs, ins, kh, kw = self.weight.shape
+        d = b.slot(kh * kw * ins * outs * b.lane_bytes)
+        b.flops(8 * dy.rows * dy.cols * outs * ins * kh * kw)
+        b.emit("backward", "conv_dw_pool", x=x.at(-self.padding[0], -self.padding[1]), x_row=x.row, x_step=x.channels, ins=ins,
+               dy=dy.start, dy_row=dy.row, where=where, rows=dy.rows, cols=dy.cols, outs=outs, kh=kh, kw=kw, d=d)
+        self.weight_sums(b, d, 0, True, 0)
 
 
