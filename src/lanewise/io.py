@@ -158,11 +158,11 @@ def _read_npz(path):
     import zipfile
     import zlib
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            raise ValueError("one array, no archive")
-        with found:
-            state = OrderedDict((name, found[name]) for name in found.files)
+        with open(path, "rb") as file:
+            found = np.load(file, allow_pickle=False)
+            state = OrderedDict((name, found[name]) for name in getattr(found, "files", ()))
+        if isinstance(found, np.ndarray) or not all(isinstance(a, np.ndarray) for a in state.values()):
+            raise ValueError("no archive of arrays")
     except (zipfile.BadZipFile, zlib.error, EOFError, MemoryError, RuntimeError) as error:      # RuntimeError: encrypted
         raise ValueError(str(error)) from None
     header = json.loads(str(state.pop(HEADER, "{}")))

@@ -24,10 +24,12 @@ def export(model, path, example, *, opset=FIRST_OPSET, batch=None, normalise=Non
     """Write a model's evaluation as an ONNX file; any forward() works, from the graph that one call of it leaves.
 
     `example`: the shape of the input without the batch, (C, H, W), or a list of such for several inputs; or an array (N, ...)
-    or Batch, or a list of these. uint8 arrays become uint8 inputs, scaled as here. `normalise`: (mean, std) of a Dataset: the
-    input is then uint8 images, and (x / 255 - mean) / std per channel is in the file. `batch`: samples of a call; None: any number.
-    `opset`: from 17 on. Indices for an Embedding: an array of them as the example. Inputs are "input" or "input_0", ...; outputs "output", "output_0", ..., or a dict's keys; weights have
-    state_dict()'s names, nodes their module's path. The number type is the model's.
+    or Batch, or a list of these: integers for an Embedding, uint8 images that the file scales as a call does here.
+    `normalise`: (mean, std) of a Dataset: the input is then uint8 images, and (x / 255 - mean) / std per channel is in the
+    file. `batch`: samples of a call; None: any number. `opset`: from 17 on.
+
+    Inputs are "input" or "input_0", ...; outputs "output" or "output_0", ..., or a dict's keys; weights have state_dict()'s
+    names, nodes their module's path. The number type is the model's. The file is checked, and written whole or not at all.
 
     ImportError without the package onnx; ValueError for an opset it does not know, and for an operation without an ONNX form:
     your own (`lw.elementwise`), and dropout in evaluation; TypeError for results that are no Values."""
@@ -47,6 +49,9 @@ def export(model, path, example, *, opset=FIRST_OPSET, batch=None, normalise=Non
     order = topological(ends)
     paths = {id(p): path for path, p in reversed(model._named_state())}         # of a shared one the first
     names = _numbered("input", len(inputs))
+    taken = {*names, *results} & set(paths.values())
+    if taken or len({*names, *results}) < len(names) + len(results):
+        raise ValueError(f"onnx.export: expected inputs, results and parameters of different names, got {sorted(taken or results)}")
     g = Builder(int(opset), run_dtype(ends, {}), paths, {*names, *results})
     fed = {v.node: name for v, name in zip(inputs, names)}
     values = {node: _input(g, node, name) for node, name in fed.items()}
