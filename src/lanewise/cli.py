@@ -219,8 +219,8 @@ def predict(model, images):
         channels, size = (int(about["shape"][k]) for k in ("channels", "size"))
         mean, std = about["mean"], about["std"]
     except (KeyError, TypeError, ValueError):
-        raise WeightsError(f"{model}: expected a model that 'lanewise train' saved, got one without its images' shape, mean and "
-                           f"std") from None
+        raise WeightsError(f"{model}: expected a model that 'lanewise train' saved, got one without its images' shape, mean "
+                           f"and std") from None
     x = np.stack([_image(path, channels, size) for path in images])
     ds = data.Dataset(x, np.zeros(len(x), np.int64), mean, std)
     scores = Trainer(nn.Sequential(net, nn.Softmax(1)), None).predict(ds)

@@ -60,12 +60,12 @@ def build(about, path):
     another format, of a user's class, or not what describe() writes."""
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         number = about.get("format") if isinstance(about, dict) else about
-        raise WeightsError(f"{path}: expected a model's description of format {FORMAT}, got {number!r}: it was written by another "
-                           f"version of lanewise")
+        raise WeightsError(f"{path}: expected a model's description of format {FORMAT}, got {number!r}: it was written by "
+                           f"another version of lanewise")
     if "own" in about:
         where = f" at '{about.get('at')}'" if about.get("at") else ""
-        raise WeightsError(f"{path}: expected a model of the library's classes, got {about['own']}{where}: make one and load its "
-                           f"weights with lw.load(path, model=mine)")
+        raise WeightsError(f"{path}: expected a model of the library's classes, got {about['own']}{where}: make one and load "
+                           f"its weights with lw.load(path, model=mine)")
     try:
         made = {}
         model = _module(about["model"], "", made)

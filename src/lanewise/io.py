@@ -60,8 +60,8 @@ def load(path, model=None):
         if about is None:
             if "optimizer" in metadata and "schedule" in metadata:
                 raise WeightsError(f"{path}: expected a model, got a checkpoint: lw.load_checkpoint(path, model) takes it")
-            raise WeightsError(f"{path}: expected a model, got weights without its description: lw.load(path, model=mine) loads "
-                               f"them into one that you made, lw.read(path) gives the arrays")
+            raise WeightsError(f"{path}: expected a model, got weights without its description: lw.load(path, model=mine) "
+                               f"loads them into one that you made, lw.read(path) gives the arrays")
         from .config import build
         model = build(about, path)
         for name, p in model._named_state():
@@ -91,9 +91,9 @@ def _open(path):
         raise WeightsError(f"{path}: expected weights of a number type that NumPy has ({error})") from None
     except (ValueError, RecursionError):
         if _is_pickle(path):
-            raise WeightsError(f"{path}: expected a {_kind(path)} file, got PyTorch's pickle, which can run code: where you trust "
-                               f"it, safetensors.torch.save_file(torch.load(path, weights_only=True), 'x.safetensors') converts "
-                               f"a state_dict") from None
+            raise WeightsError(f"{path}: expected a {_kind(path)} file, got PyTorch's pickle, which can run code: "
+                               f"safetensors.torch.save_file(torch.load(path, weights_only=True), 'x.safetensors') converts a "
+                               f"state_dict") from None
         raise WeightsError(f"{path}: expected a {_kind(path)} file, got a truncated one or another format") from None
     return state, metadata if isinstance(metadata, dict) else {}, about
 

@@ -199,8 +199,8 @@ class Module:
         return OrderedDict((name, p.data.copy()) for name, p in self._named_state())
 
     def load_state_dict(self, state, strict=True):
-        """Take numbers by path: arrays, or another library's tensors, PyTorch's state_dict() as it is. WeightsError if a name is
-        missing or unknown (strict), a shape differs or something is no array, and then nothing is changed."""
+        """Take numbers by path: arrays, or another library's tensors, such as PyTorch's state_dict() as it is. WeightsError if
+        a name is missing or unknown (strict), a shape differs or something is no array, and then nothing is changed."""
         own = dict(self._named_state())
         arrays = {k: _array(k, v) for k, v in state.items()}
         missing = [k for k in own if k not in arrays]

@@ -51,14 +51,16 @@ def export(model, path, example, *, opset=FIRST_OPSET, batch=None, normalise=Non
     names = _numbered("input", len(inputs))
     taken = {*names, *results} & set(paths.values())
     if taken or len({*names, *results}) < len(names) + len(results):
-        raise ValueError(f"onnx.export: expected inputs, results and parameters of different names, got {sorted(taken or results)}")
+        raise ValueError(f"onnx.export: expected inputs, results and parameters of different names, got "
+                         f"{sorted(taken or results)}")
     g = Builder(int(opset), run_dtype(ends, {}), paths, {*names, *results})
     fed = {v.node: name for v, name in zip(inputs, names)}
     values = {node: _input(g, node, name) for node, name in fed.items()}
     for node in order:
         if isinstance(node.op, Input):
             if node not in values:
-                raise ValueError("onnx.export: expected a forward() of its inputs and parameters, got one that reads another array")
+                raise ValueError("onnx.export: expected a forward() of its inputs and parameters, got one that reads another "
+                                 "array")
             continue
         if all(i in g.alone for i in node.inputs):
             g.alone.add(node)
