@@ -150,6 +150,9 @@ def test_number_types_that_numpy_lacks(tmp_path):
     save_file({"a": torch.zeros(3, dtype=torch.bfloat16)}, tmp_path / "b")
     with pytest.raises(lw.WeightsError, match="expected weights of a number type that NumPy has .*bfloat16"):
         lw.load(tmp_path / "b")
+    pytest.importorskip("ml_dtypes")                    # which gives NumPy a bfloat16
+    with pytest.raises(lw.WeightsError, match="expected weights of a number type that NumPy has .*'a' is of bfloat16"):
+        lw.load(tmp_path / "b")
 
 
 def test_weights_of_another_model(model, tmp_path):

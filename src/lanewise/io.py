@@ -135,9 +135,13 @@ def _read_safetensors(path):
     from safetensors import SafetensorError, safe_open
     try:
         with safe_open(str(path), framework="numpy") as file:
-            return OrderedDict((k, file.get_tensor(k)) for k in file.keys()), file.metadata() or {}
+            state, header = OrderedDict((k, file.get_tensor(k)) for k in file.keys()), file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(str(error)) from None
+    for name, array in state.items():
+        if array.dtype.kind == "V":                     # NumPy has got it from another package
+            raise TypeError(f"'{name}' is of {array.dtype}")
+    return state, header
 
 
 HEADER = "__metadata__"                 # safetensors' own name for it, which no array can have there either
