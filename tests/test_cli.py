@@ -305,15 +305,15 @@ def test_predict_mistakes(saved, folder):
     (folder / "cut").write_bytes(saved.read_bytes()[:-100])
     mistake(run("predict", "cut", good), 1, "cut: expected a safetensors file, got a truncated one")
     state, about = io.read(saved)
-    for name, metadata in [("none", {}), ("list", [1]), ("name", {**about, "model": "alexnet"}),
-                           ("type", {**about, "model": ["mlp"]}), ("text", {**about, "shape": "28x28"}),
+    for name, metadata in [("none", {}), ("list", [1]), ("text", {**about, "shape": "28x28"}),
                            ("shape", {k: v for k, v in about.items() if k != "shape"}),
                            ("keys", {**about, "shape": {"width": 3}}),
                            ("size", {**about, "shape": {**about["shape"], "size": "big"}})]:
-        io.save(state, f"foreign-{name}", metadata)
-        mistake(run("predict", f"foreign-{name}", good), 1, f"foreign-{name}: expected a model that 'lanewise train' saved")
-    io.save({**state, "0.weight": state["0.weight"][:3]}, "other", about)
-    mistake(run("predict", "other", good), 1, "the weights do not belong to this model: '0.weight' expected shape (6, 1, 5, 5)")
+        io.save(models.lenet5(), f"foreign-{name}", metadata)
+        mistake(run("predict", f"foreign-{name}", good), 1, f"foreign-{name}: expected a model that 'lanewise train' saved, got one "
+                "without its images' shape")
+    io.save(state, "weights", about)
+    mistake(run("predict", "weights", good), 1, "weights: expected a model, got weights without its description")
 
 
 # -- info and help ------------------------------------------------------------------------------------------------------

@@ -214,15 +214,14 @@ def train(name, model, epochs, batch_size, optimizer, lr, seed, n_threads, outpu
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(dir_okay=False))
 def predict(model, images):
     """Classify image files with a saved MODEL."""
-    state, about = io.read(model)
+    net, about = io.load(model), io.read(model)[1]
     try:
-        shape, mean, std = about["shape"], about["mean"], about["std"]
-        net = MODELS[about["model"]](**shape)
+        channels, size = (int(about["shape"][k]) for k in ("channels", "size"))
+        mean, std = about["mean"], about["std"]
     except (KeyError, TypeError, ValueError):
-        raise WeightsError(f"{model}: expected a model that 'lanewise train' saved, got weights without its description") \
-            from None
-    net.load_state_dict(state)
-    x = np.stack([_image(path, shape["channels"], shape["size"]) for path in images])
+        raise WeightsError(f"{model}: expected a model that 'lanewise train' saved, got one without its images' shape, mean "
+                           f"and std") from None
+    x = np.stack([_image(path, channels, size) for path in images])
     ds = data.Dataset(x, np.zeros(len(x), np.int64), mean, std)
     scores = Trainer(nn.Sequential(net, nn.Softmax(1)), None).predict(ds)
     for path, p in zip(images, scores):

@@ -30,6 +30,17 @@ def topological(outputs):
     return order
 
 
+def between(inputs, outputs):
+    """The nodes that the outputs need beyond the inputs."""
+    found, stack = set(), list(outputs)
+    while stack:
+        node = stack.pop()
+        if node not in inputs and node not in found:
+            found.add(node)
+            stack.extend(node.inputs)
+    return found
+
+
 class Input:
     """A leaf: what the caller binds. uint8 is scaled as x * scale[c] + shift[c] on its way into lanes; int64, indices, stay
     outside, and the operation that looks them up reads them there."""

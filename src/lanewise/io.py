@@ -1,9 +1,10 @@
-"""Files: weights as safetensors, JSON beside them; each whole or not there at all."""
+"""Files: models and weights as safetensors or .npz, JSON beside them; each whole or not there at all."""
 import errno
 import json
 import math
 import os
 from collections import OrderedDict
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -37,40 +38,141 @@ def write_whole(path, data):
 
 
 def save(model, path, metadata=None):
-    """Save a module's state_dict() (or a dict of arrays) as safetensors; `metadata`: JSON-able, kept with it."""
-    from safetensors.numpy import save as encode
-    state = model if isinstance(model, dict) else model.state_dict()
+    """Save a module's state_dict() (or a dict of arrays), with what load() makes the module from; `metadata`: JSON-able, kept
+    with it. As safetensors, or as NumPy's archive where the name ends in ".npz"; whole or not at all."""
+    state, header = model, {"lanewise": json.dumps(metadata or {}, default=_plain)}
+    if not isinstance(model, dict):
+        from .config import describe
+        state, header["lanewise.model"] = model.state_dict(), json.dumps(describe(model), default=_plain)
     arrays = {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in state.items()}
-    write_whole(path, encode(arrays, {"lanewise": json.dumps(metadata or {})}))
+    write_whole(path, _npz(arrays, header) if _is_npz(path) else _safetensors(arrays, header))
 
 
 def load(path, model=None):
-    """The arrays of a safetensors file by name; with `model`, they are loaded into it (WeightsError if they are another's).
+    """The model of a file that save() wrote, in evaluation mode, made from names in a table of the library's classes: no code
+    of the file's is run. With `model`, that model with the file's weights, in the mode it was in: the way for classes of
+    your own, and for files of other programs.
 
-    WeightsError for a file that is missing, truncated or of another kind."""
-    state, _ = read(path)
-    if model is not None:
-        model.load_state_dict(state)
-    return state
+    WeightsError for a file that is missing, truncated or of another kind, without a model's description or with one of a class
+    that is not the library's, and for weights that are another model's."""
+    state, metadata, about = _open(path)
+    if model is None:
+        if about is None:
+            if "optimizer" in metadata and "schedule" in metadata:
+                raise WeightsError(f"{path}: expected a model, got a checkpoint: lw.load_checkpoint(path, model) takes it")
+            raise WeightsError(f"{path}: expected a model, got weights without its description: lw.load(path, model=mine) "
+                               f"loads them into one that you made, lw.read(path) gives the arrays")
+        from .config import build
+        model = build(about, path)
+        for name, p in model._named_state():
+            if name in state and state[name].dtype in (np.float32, np.float64):
+                p.cast(state[name].dtype)
+    model.load_state_dict(state)
+    return model
 
 
 def read(path):
-    """(arrays by name, metadata) of a file that save() wrote."""
-    from safetensors import SafetensorError, safe_open
+    """(arrays by name, metadata) of a file that save() wrote, or of any safetensors or .npz file."""
+    return _open(path)[:2]
+
+
+def _open(path):
+    """(arrays, metadata, description of the model or None) of a file."""
     if Path(path).exists() and not Path(path).is_file():
-        raise WeightsError(f"{path}: expected a safetensors file, got a directory or device")
+        raise WeightsError(f"{path}: expected a {_kind(path)} file, got a directory or device")
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            names = file.keys()
-            state = OrderedDict((k, file.get_tensor(k)) for k in names)
-            metadata = json.loads((file.metadata() or {}).get("lanewise", "{}"))
+        state, header = _read_npz(path) if _is_npz(path) else _read_safetensors(path)
+        metadata, about = (json.loads(header[k]) if k in header else None for k in ("lanewise", "lanewise.model"))
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: cannot be read (no such file)") from None
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror or 'no such file'})") from None
-    except (SafetensorError, ValueError):
-        raise WeightsError(f"{path}: expected a safetensors file, got a truncated one or another format") from None
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None
     except TypeError as error:
         raise WeightsError(f"{path}: expected weights of a number type that NumPy has ({error})") from None
-    return state, metadata if isinstance(metadata, dict) else {}
+    except (ValueError, RecursionError):
+        if _is_pickle(path):
+            raise WeightsError(f"{path}: expected a {_kind(path)} file, got PyTorch's pickle, which can run code: "
+                               f"safetensors.torch.save_file(torch.load(path, weights_only=True), 'x.safetensors') converts a "
+                               f"state_dict") from None
+        raise WeightsError(f"{path}: expected a {_kind(path)} file, got a truncated one or another format") from None
+    return state, metadata if isinstance(metadata, dict) else {}, about
+
+
+def _plain(value):
+    # NumPy's numbers and arrays in JSON
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"expected metadata that JSON can hold, got {type(value).__name__}")
+
+
+def _is_npz(path):
+    return Path(path).suffix.lower() == ".npz"
+
+
+def _kind(path):
+    return ".npz" if _is_npz(path) else "safetensors"
+
+
+def _is_pickle(path):
+    # a bare pickle, or a zip archive that holds one
+    import zipfile
+    with open(path, "rb") as file:
+        if file.read(1) == b"\x80":
+            return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError):
+        return False
+
+
+def _safetensors(arrays, header):
+    from safetensors.numpy import save as encode
+    return encode(arrays, header)
+
+
+def _read_safetensors(path):
+    from safetensors import SafetensorError, safe_open
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            state, header = OrderedDict((k, file.get_tensor(k)) for k in file.keys()), file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+    for name, array in state.items():
+        if array.dtype.kind == "V":                     # NumPy has got it from another package
+            raise TypeError(f"'{name}' is of {array.dtype}")
+    return state, header
+
+
+HEADER = "__metadata__"                 # safetensors' own name for it, which no array can have there either
+
+
+def _npz(arrays, header):
+    # what np.savez writes, but for its refusal of names such as "file", and with nothing pickled
+    import zipfile
+    out = BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, array in {**arrays, HEADER: np.array(json.dumps(header))}.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    return out.getvalue()
+
+
+def _read_npz(path):
+    import zipfile
+    import zlib
+    try:
+        with open(path, "rb") as file:
+            found = np.load(file, allow_pickle=False)
+            state = OrderedDict((name, found[name]) for name in getattr(found, "files", ()))
+        if isinstance(found, np.ndarray) or not all(isinstance(a, np.ndarray) for a in state.values()):
+            raise ValueError("no archive of arrays")
+    except (zipfile.BadZipFile, zlib.error, EOFError, MemoryError, RuntimeError) as error:      # RuntimeError: encrypted
+        raise ValueError(str(error)) from None
+    header = json.loads(str(state.pop(HEADER, "{}")))
+    if not isinstance(header, dict) or not all(isinstance(v, str) for v in header.values()):
+        raise ValueError("a header of another kind")
+    return state, header
 
 
 def save_checkpoint(path, model, optimizer=None, schedule=None, metadata=None):

@@ -17,7 +17,7 @@ class LogisticRegression(nn.Module):
 
     def __init__(self, features):
         super().__init__()
-        self.linear = nn.Linear(features, 1)
+        self.features, self.linear = features, nn.Linear(features, 1)
 
     def forward(self, x):
         """(N, ...) -> (N, 2)."""
@@ -75,6 +75,7 @@ class BasicBlock(nn.Module):
 
     def __init__(self, ins, outs, stride):
         super().__init__()
+        self.ins, self.outs, self.stride = ins, outs, stride
         self.conv1, self.bn1 = nn.Conv2d(ins, outs, 3, stride, 1, bias=False), nn.BatchNorm2d(outs)
         self.conv2, self.bn2 = nn.Conv2d(outs, outs, 3, 1, 1, bias=False), nn.BatchNorm2d(outs)
         self.relu = nn.ReLU()
@@ -146,7 +147,7 @@ class FCN(nn.Module):
         super().__init__()
         if size < 8:
             raise ValueError(f"FCN: expected images of at least 8 pixels a side, got {size}")
-        ins = channels
+        self.channels, self.size, self.classes, self.widths, ins = channels, size, classes, tuple(widths), channels
         self.stages, self.scores, self.ups = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for outs in widths:
             self.stages.append(nn.Sequential(nn.Conv2d(ins, outs, 3, padding=1), nn.ReLU(),

@@ -4,7 +4,7 @@ from typing import NamedTuple, Union
 
 import numpy as np
 
-from .graph import Value, as_value, topological
+from .graph import Value, as_value, between, topological
 from .nn import module as modules
 from .nodes.constant import Constant
 from .nodes.conv import Conv2d
@@ -161,7 +161,7 @@ def summary(model, input_shape, dtype=None):
     def watch(module, inputs, out):
         ends = [v.node for v in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(v, Value)]
         leaf = not module._modules
-        new = _between({v.node for v in inputs}, ends) - claimed
+        new = between({v.node for v in inputs}, ends) - claimed
         claimed.update(new)
         groups = [list(new)] if leaf else [[n] for n in new]
         for nodes in groups:
@@ -182,17 +182,6 @@ def summary(model, input_shape, dtype=None):
                         sum(math.prod(n.shape) for n in results if n in nodes) * number.itemsize, fields[results[-1]]))
     sizes = [(p.data.size, p.requires_grad) for p in model.parameters()]
     return Summary(rows, shapes, sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained))
-
-
-def _between(inputs, outputs):
-    """The nodes that the outputs need beyond the inputs."""
-    found, stack = set(), list(outputs)
-    while stack:
-        node = stack.pop()
-        if node not in inputs and node not in found:
-            found.add(node)
-            stack.extend(node.inputs)
-    return found
 
 
 def _lookup(table, op):

@@ -42,7 +42,7 @@ class PReLU(_Activation):
 
     def __init__(self, num_parameters=1, init=0.25):
         super().__init__()
-        self.num_parameters = count(num_parameters, "num_parameters")
+        self.num_parameters, self.init = count(num_parameters, "num_parameters"), init
         self.weight = Parameter(np.full(self.num_parameters, init, np.float32))
 
     def extra_repr(self):

@@ -18,6 +18,7 @@ class _BatchNorm(Module):
         if momentum is not None and not 0 <= momentum <= 1:
             raise ValueError(f"momentum: expected a number from 0 to 1, or None, got {momentum!r}")
         self.momentum = None if momentum is None else float(momentum)
+        self.affine = bool(affine)
         self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
         self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
         self.track_running_stats = bool(track_running_stats)

@@ -15,6 +15,10 @@ class ModuleList(Module):
         super().__init__()
         self.extend(modules)
 
+    def config(self):
+        """Nothing: the modules are its own."""
+        return {}
+
     def append(self, module):
         """Add a module at the end."""
         setattr(self, str(len(self)), _module("ModuleList", len(self), module))
@@ -47,6 +51,10 @@ class ModuleDict(Module):
         super().__init__()
         for name, module in dict(modules or {}).items():
             self[name] = module
+
+    def config(self):
+        """Nothing: the modules are its own."""
+        return {}
 
     def __setitem__(self, name, module):
         if not isinstance(name, str) or not name or "." in name or hasattr(type(self), name) or name == "training":

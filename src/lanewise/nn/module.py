@@ -11,6 +11,22 @@ _structure = 0          # grows when any module changes: what was traced before 
 _watchers = []          # called with (module, inputs, output) after every traced call: summary()
 
 
+def _array(name, value):
+    """A NumPy array of what stands for one in a state; a tensor without its gradient, from wherever it lies."""
+    try:
+        if hasattr(value, "detach"):
+            value = value.detach().cpu()
+            value = value.float() if str(value.dtype) == "torch.bfloat16" else value       # which NumPy lacks
+        found = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"the weights do not belong to this model: '{name}' expected an array, got "
+                           f"{type(value).__name__} ({str(error).splitlines()[0]})") from None
+    if found.dtype.kind not in "fiub":
+        raise WeightsError(f"the weights do not belong to this model: '{name}' expected an array of numbers, got "
+                           f"{type(value).__name__}")
+    return found
+
+
 class Module:
     """The base of every layer and network: subclass it, make layers in __init__, write forward(x).
 
@@ -183,10 +199,10 @@ class Module:
         return OrderedDict((name, p.data.copy()) for name, p in self._named_state())
 
     def load_state_dict(self, state, strict=True):
-        """Take numbers by path. WeightsError if a name is missing or unknown (strict) or a shape differs, and then nothing is
-        changed."""
+        """Take numbers by path: arrays, or another library's tensors, such as PyTorch's state_dict() as it is. WeightsError if
+        a name is missing or unknown (strict), a shape differs or something is no array, and then nothing is changed."""
         own = dict(self._named_state())
-        arrays = {k: np.asarray(v) for k, v in state.items()}
+        arrays = {k: _array(k, v) for k, v in state.items()}
         missing = [k for k in own if k not in arrays]
         unknown = [k for k in arrays if k not in own]
         if strict and (missing or unknown):
@@ -203,6 +219,18 @@ class Module:
         for k, a in arrays.items():
             if k in own:
                 own[k].data = a
+
+    def config(self):
+        """The constructor's arguments that make another of the kind: a module keeps each as an attribute of its name, as it is
+        now. An argument whose attribute is a Parameter or None says whether there is one; `rng` is left out."""
+        from inspect import signature
+        found = {}
+        for name, argument in signature(type(self)).parameters.items():
+            if name != "rng":
+                value = self.__dict__[name]
+                optional = isinstance(value, Parameter) or (value is None and argument.default is True)
+                found[name] = value is not None if optional else value
+        return found
 
     def extra_repr(self):
         """A layer's arguments, for repr()."""
@@ -226,6 +254,10 @@ class Sequential(Module):
             if not isinstance(module, Module):
                 raise TypeError(f"Sequential: expected modules, got {type(module).__name__} as '{name}'")
             setattr(self, name, module)
+
+    def config(self):
+        """Nothing: the modules are its own."""
+        return {}
 
     def forward(self, x):
         """The modules in turn."""
