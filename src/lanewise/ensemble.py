@@ -119,7 +119,7 @@ def update_bn(data, model, batch_size=CHUNK):
         try:
             for m in norms:
                 m.momentum = None                       # the mean of all batches since the count was 0
-                m.running_mean.data, m.running_var.data, m.num_batches_tracked.data = 0, 1, 0
+                m.num_batches_tracked.data[...] = 0
             for x, y in _pairs(data).batches(batch_size, shuffle=False):
                 if len(y) > 1:
                     model(x).numpy()
