@@ -60,8 +60,8 @@ def main(members=5, epochs=6, seed=0):
         alone, together = way(training, members, epochs, seed)
         accuracies = [lw.Trainer(m, nn.CrossEntropyLoss()).evaluate(test)["accuracy"] for m in alone]
         found[name] = accuracies, together.evaluate(test)["accuracy"]
-        print(f"{name:<10} {', '.join(f'{100 * a:.1f}' for a in accuracies)} %: mean {100 * np.mean(accuracies):.1f} %, together "
-              f"{100 * found[name][1]:.1f} %")
+        print(f"{name:<10} {', '.join(f'{100 * a:.1f}' for a in accuracies)} %: mean {100 * np.mean(accuracies):.1f} %, "
+              f"together {100 * found[name][1]:.1f} %")
     return found
 
 

@@ -80,7 +80,7 @@ def test_average_weights():
     models = [network(nn.BatchNorm2d(4)) for _ in range(3)]
     for i, m in enumerate(models):
         for p in m.parameters():
-            p.data = i * 2
+            p.data[...] = i * 2
         m[1].num_batches_tracked.data = np.array(7 + i)
     for given in (models, [m.state_dict() for m in models]):
         mean = lw.average_weights(given)
@@ -103,7 +103,8 @@ def test_update_bn(data, rng):
     lw.update_bn(x, model, batch_size=40)
     inner = model[0](x).numpy().astype(np.float64).reshape(5, 40, 4, -1)
     np.testing.assert_allclose(model[1].running_mean.data, inner.mean((1, 3)).mean(0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(model[1].running_var.data, inner.swapaxes(1, 2).reshape(5, 4, -1).var(2, ddof=1).mean(0), rtol=1e-4)
+    variances = inner.swapaxes(1, 2).reshape(5, 4, -1).var(2, ddof=1)
+    np.testing.assert_allclose(model[1].running_var.data, variances.mean(0), rtol=1e-4)
     assert model[1].momentum == 0.3 and model[1].num_batches_tracked.data == 5 and not model.training
     assert all((v == before[k]).all() for k, v in model.state_dict().items() if "running" not in k and "tracked" not in k)
     found = model[1].running_mean.data.copy()
@@ -160,11 +161,13 @@ def test_mistakes(data):
             (lambda: lw.Ensemble([nn.Conv2d(1, 2, 3)]).predict(x), lw.ShapeError, r"expected scores of shape \(N, C\), got"),
             (lambda: lw.Ensemble([model]).evaluate(x), TypeError, r"expected \(x, y\) arrays or a Dataset, got ndarray"),
             (lambda: lw.Ensemble([model]).evaluate((x, y + 1)), lw.LabelError,
-             "expected 200 integer labels from 0 to 2, got int64 of shape .* from 1 to 3"),
-            (lambda: lw.Ensemble([model]).evaluate((x, y * 1.0)), lw.LabelError, "got float64"),
+             "Ensemble.evaluate: expected labels from 0 to 2, got 1 to 3"),
+            (lambda: lw.Ensemble([model]).evaluate((x, y * 1.0)), lw.LabelError, "expected 200 integer labels, got float64"),
+            (lambda: lw.Ensemble([model]).evaluate((x, y.astype(str)[1:])), lw.LabelError, r"got <U.* of shape \(199,\)"),
             (lambda: lw.snapshots(trainer, data, 0, 1), ValueError, "snapshots: expected cycles of 1 or more, got 0"),
             (lambda: lw.snapshots(trainer, data, 1, 1.5), ValueError, "snapshots: expected epochs of 1 or more, got 1.5"),
-            (lambda: lw.snapshots(trainer, data, 1, 1, rate="step"), ValueError, "expected rate 'cosine' or 'constant', got 'step'"),
+            (lambda: lw.snapshots(trainer, data, 1, 1, rate="step"), ValueError,
+             "snapshots: expected rate 'cosine' or 'constant', got 'step'"),
             (lambda: lw.snapshots(lw.Trainer(model, None), data, 1, 1), ValueError, "expected a Trainer with an optimizer"),
             (lambda: lw.average_weights([]), ValueError, "expected one or more models, got none"),
             (lambda: lw.average_weights([model, network(nn.BatchNorm2d(4))]), lw.WeightsError,

@@ -52,9 +52,10 @@ class Ensemble:
         else:
             raise TypeError(f"Ensemble.evaluate: expected (x, y) arrays or a Dataset, got {type(data).__name__}")
         p = self.predict_proba(x)
-        if y.shape != p.shape[:1] or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= p.shape[1]:
-            raise LabelError(f"Ensemble.evaluate: expected {len(p)} integer labels from 0 to {p.shape[1] - 1}, got {y.dtype} of "
-                             f"shape {y.shape}" + (f" from {y.min()} to {y.max()}" if y.size and y.dtype.kind in "iu" else ""))
+        if y.shape != p.shape[:1] or y.dtype.kind not in "iu":
+            raise LabelError(f"Ensemble.evaluate: expected {len(p)} integer labels, got {y.dtype} of shape {y.shape}")
+        if y.min() < 0 or y.max() >= p.shape[1]:
+            raise LabelError(f"Ensemble.evaluate: expected labels from 0 to {p.shape[1] - 1}, got {y.min()} to {y.max()}")
         right = np.maximum(p[np.arange(len(p)), y], np.finfo(p.dtype).tiny)
         return {"loss": float(-np.log(right.astype(np.float64)).mean()), "accuracy": float((p.argmax(1) == y).mean())}
 

@@ -33,7 +33,7 @@ class NetworkEstimator(BaseEstimator):
             if first:
                 self._start()
             held_out = None
-            if self.early_stopping:
+            if self._holds_out():
                 X, targets, weight, held_out = self._split(X, targets, weight)
             self._optimizer = self._make_optimizer(self._batch_weight(X, weight))
             try:
@@ -59,6 +59,7 @@ class NetworkEstimator(BaseEstimator):
                 self._optimizer = self._make_optimizer(self._batch_weight(X, weight))
             try:
                 self._epoch(self._trainer(targets, weight), X, self._batch_size(len(X)))
+                self._epoch_ends(len(X))
             finally:
                 self.model_.eval()
         return self
@@ -100,6 +101,9 @@ class NetworkEstimator(BaseEstimator):
         return X, targets, weight, (kept, kept_targets, kept_weight)
 
     # -- training -----------------------------------------------------------------------------------------------------
+
+    def _holds_out(self):
+        return self.early_stopping
 
     def _start(self):
         self.model_ = self._build()
@@ -172,9 +176,10 @@ class NetworkEstimator(BaseEstimator):
         """The network's outputs, (N, O)."""
         check_is_fitted(self, "model_")
         dtype, X = self._dtype(X, False), self._flat(X, False)
-        # validate_data takes 0.1 ms, several networks' worth on a single row: an array that it would only convert goes past it.
+        # On a single row validate_data takes longer than a small network: what it would only convert goes past it.
         plain = type(X) is np.ndarray and X.dtype.kind in "fu" and X.shape[1:] == (self.n_features_in_,) and len(X) > 0
-        plain = plain and not hasattr(self, "feature_names_in_") and not np.isnan(X.sum(dtype=np.float32))
+        with np.errstate(all="ignore"):
+            plain = plain and not hasattr(self, "feature_names_in_") and np.isfinite(X.sum(dtype=np.float32))
         X = np.ascontiguousarray(X, dtype) if plain else validate_data(self, X, reset=False, dtype=dtype, order="C")
         x = self._input(X)
         return np.concatenate([self.model_(x[i:i + CHUNK]).numpy() for i in range(0, len(x), CHUNK)])
@@ -202,8 +207,8 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         return float(accuracy_score(targets, out.argmax(1), sample_weight=weight))
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """One more epoch, on X and y; returns self. The first call names all `classes` that will ever come; LabelError for
-        others. Every call is at the rate learning_rate, whatever the schedule."""
+        """One more epoch, on X and y, not on a one-cycle or cosine schedule; returns self. The first call names all `classes`
+        that will ever come; LabelError for others."""
         _check_partial_fit_first_call(self, classes)
         return self._partial_fit(X, y, sample_weight, False)
 
@@ -242,7 +247,7 @@ class Regressor(RegressorMixin, MultiOutputMixin, NetworkEstimator):
         return float(r2_score(targets, out, sample_weight=weight))
 
     def partial_fit(self, X, y, sample_weight=None):
-        """One more epoch, on X and y; returns self. Every call is at the rate learning_rate, whatever the schedule."""
+        """One more epoch, on X and y, not on a one-cycle or cosine schedule; returns self."""
         return self._partial_fit(X, y, sample_weight, True)
 
     def predict(self, X):

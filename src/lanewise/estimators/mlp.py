@@ -22,7 +22,7 @@ def _steps(estimator):
 class _MLP:
     """Parameters, defaults and stopping as in scikit-learn's class of this name. Different here: float32 numbers (float64 for
     "lbfgs", whose line search needs them); classes always by softmax, where scikit-learn has one sigmoid for two; alpha / 2
-    sum w^2 over the batch's weight acts on the gradient and is not in `loss_`; no sparse X, no multi-label y.
+    sum w^2 over the batch's weight acts on the gradient and is in `loss_` of "lbfgs" alone; no sparse X, no multi-label y.
     ConvergenceWarning when max_iter ends a fit."""
     _parameter_constraints = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -97,13 +97,17 @@ class _MLP:
         double = self.solver == "lbfgs" if fitting else self._linears[0].weight.dtype == np.float64
         return np.float64 if double else np.float32
 
+    def _holds_out(self):
+        return self.early_stopping and self.solver != "lbfgs"
+
     def _batch_size(self, n):
         return min(200 if self.batch_size == "auto" else self.batch_size, n)
 
     def _build(self):
         sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes)).tolist()
         if not all(isinstance(n, int) and n > 0 for n in sizes):
-            raise ValueError(f"{type(self).__name__}: expected hidden_layer_sizes of 1 or more, got {self.hidden_layer_sizes!r}")
+            raise ValueError(f"{type(self).__name__}: expected hidden_layer_sizes of 1 or more, got "
+                             f"{self.hidden_layer_sizes!r}")
         layers = [entry for n in sizes for entry in (("linear", n), self.activation)]
         model = network(layers, (self.n_features_in_,), self.n_outputs_, type(self).__name__)
         for m in model.modules():
