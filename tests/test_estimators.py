@@ -175,17 +175,20 @@ def test_weights_are_repeats(digits):
 
 @pytest.mark.parametrize("make", [small, lambda **s: lw.MLPClassifier(random_state=0, max_iter=s["epochs"], early_stopping=True,
                                                                      learning_rate_init=0.01, n_iter_no_change=3)])
-def test_early_stopping(digits, make):
+def test_early_stopping(digits, make, monkeypatch):
     """It stops once the score stands still, and the weights are those of the best score on what was held out."""
     x, y = digits
     x = x.reshape(len(x), -1)
     network = make(epochs=200, early_stopping=True, n_iter_no_change=3, image_shape=(8, 8), schedule="constant")
+    split, parts = type(network)._split, []
+    monkeypatch.setattr(type(network), "_split", lambda *args: parts.append(split(*args)) or parts[0])
     network.fit(x, y)
     scores = network.validation_scores_
     assert 4 < network.n_iter_ < 200 and len(scores) == network.n_iter_ and network.best_validation_score_ == max(scores)
     assert max(scores[-4:]) < max(scores) + network.tol
-    index = np.random.default_rng(0).permutation(len(x))[:60]           # another sixty: near the score, not equal to it
-    assert abs(network.score(x[index], y[index]) - max(scores)) < 0.1
+    (kept, _, _, (held, labels, _)), = parts
+    assert (len(kept), len(held)) == (540, 60) and np.bincount(labels).min() >= 5
+    assert network.score(held, labels) == max(scores) > scores[-1]
     with pytest.raises(ValueError, match="expected 2 samples or more to validate on, got 1"):
         lw.MLPRegressor(early_stopping=True).fit(x[:5], y[:5] * 1.0)
 

@@ -28,7 +28,7 @@ class NetworkEstimator(BaseEstimator):
         first = not (self.warm_start and hasattr(self, "model_"))
         X, y, weight = self._training_data(X, y, sample_weight, first)
         targets = self._targets(y, first)
-        self._rng = np.random.default_rng(check_random_state(self.random_state).randint(1 << 31))
+        self._rng = np.random.default_rng(check_random_state(self.random_state).randint((1 << 31) - 1))
         with drawing_from(self._rng):
             if first:
                 self._start()
@@ -51,7 +51,7 @@ class NetworkEstimator(BaseEstimator):
         X, y, weight = self._training_data(X, y, sample_weight, first)
         targets = self._targets(y, first and learn_classes)
         if first:
-            self._rng = np.random.default_rng(check_random_state(self.random_state).randint(1 << 31))
+            self._rng = np.random.default_rng(check_random_state(self.random_state).randint((1 << 31) - 1))
         with drawing_from(self._rng):
             if first:
                 self._start()
