@@ -261,6 +261,16 @@ def test_beside_scikit_learns_mlp(digits, settings):
         assert ours.predict_proba(x).dtype == np.float64 and isinstance(ours.n_iter_, int)
 
 
+@pytest.mark.parametrize("rate", ["constant", "adaptive"])
+def test_epochs_until_it_stops(digits, rate):
+    """Where no epoch is better by tol: as many as scikit-learn does, which with "adaptive" are those of eight cuts by 5."""
+    x, y = digits
+    settings = dict(solver="sgd", learning_rate=rate, learning_rate_init=0.1, tol=100.0, n_iter_no_change=1)
+    ours, theirs = (kind(**settings).fit(x.reshape(len(x), -1) / 255, y)
+                    for kind in (lw.MLPClassifier, neural_network.MLPClassifier))
+    assert ours.n_iter_ == theirs.n_iter_ == (3 if rate == "constant" else 19)
+
+
 def test_glorot_start():
     """Weights and biases begin inside scikit-learn's bounds, and fill them."""
     x, y = np.random.default_rng(0).random((50, 30)), np.arange(50) % 2
