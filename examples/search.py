@@ -1,9 +1,9 @@
-"""Choosing a learning rate and a weight decay, and what several networks together are worth.
+"""Choosing a learning rate and a weight decay, with the searches written out.
 
 One validation fold of the embedded set; rates drawn at random on a log scale (Bergstra and Bengio 2012), first coarsely, then
 around the best, with a warning when the best lies on the border of what was searched; then Bayesian search: a Gaussian process
-of the accuracies so far says where an improvement is most to be expected (Snoek, Larochelle and Adams 2012). Last, the mean of
-the probabilities of networks from several seeds against each of them on the test set.
+of the accuracies so far says where an improvement is most to be expected (Snoek, Larochelle and Adams 2012).
+search_sklearn.py and search_optuna.py leave the searching to those libraries.
 Run: python examples/search.py; needs scikit-learn and SciPy."""
 import argparse
 
@@ -79,17 +79,8 @@ def bayesian_search(evaluate, ranges, n, seen, seed=0):
     return sorted(seen, key=lambda pair: -pair[0])
 
 
-def ensemble(setting, epochs, members):
-    """(accuracy of the mean of the members' probabilities, accuracies of the members) on the test set."""
-    training, test = lw.data.load("fashion-mnist-mini")
-    trainers = [trained(training, setting, epochs, seed) for seed in range(members)]
-    probabilities = [lw.ops.softmax(t.predict(test), 1) for t in trainers]
-    alone = [float((p.argmax(1) == test.labels).mean()) for p in probabilities]
-    return float((np.mean(probabilities, 0).argmax(1) == test.labels).mean()), alone
-
-
-def main(epochs=3, tries=8, members=5, seed=0):
-    """Search and print; returns (best coarse, best fine, best Bayesian accuracy, ensemble, members)."""
+def main(epochs=3, tries=8, seed=0):
+    """Search and print; returns the best accuracies of (coarse, fine, Bayesian) search."""
     data = folds(seed=seed)
     best = []
     coarse = random_search(lambda s: score(s, data, epochs), RANGES, tries, seed)
@@ -101,16 +92,12 @@ def main(epochs=3, tries=8, members=5, seed=0):
         edge = border(setting, RANGES)
         print(f"{name:<15} {100 * value:.1f} %  {text}" + (f"  (on the border of {', '.join(edge)}: move it)" if edge else ""))
         best.append(value)
-    setting = max(coarse + fine + bayes, key=lambda pair: pair[0])[1]
-    together, alone = ensemble(setting, 3 * epochs, members)
-    print(f"members {', '.join(f'{100 * a:.1f}' for a in alone)} %, together {100 * together:.1f} %")
-    return (*best, together, alone)
+    return tuple(best)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--tries", type=int, default=8)
-    parser.add_argument("--members", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     main(**vars(parser.parse_args()))

@@ -63,8 +63,8 @@ def test_course_pictures(tmp_path):
 
 
 def test_search():
-    """On a made score with its top at lr 1e-3: coarse to fine and Bayesian come near, the border is noticed; on the real set,
-    several networks together beat the mean of them."""
+    """On a made score with its top at lr 1e-3: coarse to fine and Bayesian come near, the border is noticed; on the real set
+    all find something."""
     pytest.importorskip("sklearn")
     module = example("search")
     top = {"lr": 1e-3, "weight_decay": 1e-4}
@@ -78,5 +78,36 @@ def test_search():
     assert module.border({"lr": 0.09, "weight_decay": 1e-4}, module.RANGES) == ["lr"] and module.border(top, module.RANGES) == []
     draws = [np.log10(s["lr"]) for _, s in module.random_search(height, module.RANGES, 400)]
     assert np.mean(draws) == pytest.approx(-3, abs=0.2) and min(draws) < -4.8 and max(draws) > -1.2
-    *best, together, alone = module.main(epochs=2, tries=3, members=4)
-    assert min(best) > 0.5 and together > np.mean(alone) + 0.005
+    assert min(module.main(epochs=2, tries=3)) > 0.5
+
+
+def test_search_sklearn():
+    """Coarse, fine and halving searches find something; draws are even on the log scale, the fine ones near the best."""
+    pytest.importorskip("sklearn", "1.6")
+    module = example("search_sklearn")
+    *scores, accuracy = module.main(epochs=2, tries=3, candidates=6)
+    assert min(scores) > 0.5 and scores[2] == max(scores) and accuracy > 0.75
+    rates = np.log10(module.draws(module.RANGES)["learning_rate"].rvs(2000, random_state=0))
+    assert np.mean(rates) == pytest.approx(-3, abs=0.1) and np.std(rates) == pytest.approx(4 / 12 ** 0.5, abs=0.05)
+    assert module.around(dict(learning_rate=1e-3, weight_decay=5e-3)) == dict(
+        learning_rate=pytest.approx((2.5e-4, 4e-3)), weight_decay=pytest.approx((1.25e-3, 1e-2)))
+
+
+def test_search_optuna():
+    """Trials below the median are stopped, the best is found among the rest, and a seed gives the same study again."""
+    optuna, _ = pytest.importorskip("optuna"), pytest.importorskip("sklearn")
+    module = example("search_optuna")
+    study, again = (module.main(epochs=2, trials=8) for _ in range(2))
+    states = [t.state for t in study.trials]
+    assert optuna.trial.TrialState.PRUNED in states and study.best_value > 0.6
+    assert all(len(t.intermediate_values) in (1, 2) for t in study.trials)
+    assert [t.params for t in again.trials] == [t.params for t in study.trials] and again.best_value == study.best_value
+
+
+def test_ensembles():
+    """Each of the three ways is better than its members on average; members that were trained apart, than the best of them."""
+    found = example("ensembles").main(members=4, epochs=5)
+    for name, (alone, together) in found.items():
+        assert len(alone) == 4 and together > np.mean(alone) + 0.005, name
+    alone, together = found["seeds"]
+    assert together > max(alone)

@@ -1,7 +1,11 @@
 """Random numbers: from the seed that manual_seed gave, or from an rng= argument. NumPy's global state is not touched."""
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import numpy as np
 
 _generator = None               # made when it is first asked for: importing numpy.random is a third of importing lanewise
+_within = ContextVar("lanewise.rng", default=None)
 
 
 def manual_seed(seed):
@@ -10,9 +14,22 @@ def manual_seed(seed):
     _generator = np.random.default_rng(seed)
 
 
+@contextmanager
+def drawing_from(rng):
+    """Within it, and in this thread alone, what has no rng= draws from `rng`: estimators side by side keep their seeds, and
+    the process's own generator stays as it is."""
+    token = _within.set(as_rng(rng))
+    try:
+        yield
+    finally:
+        _within.reset(token)
+
+
 def as_rng(rng=None):
     """A Generator from None (the process's own), a seed or a Generator."""
     global _generator
+    if rng is None:
+        rng = _within.get()
     if rng is None:
         if _generator is None:
             _generator = np.random.default_rng()
