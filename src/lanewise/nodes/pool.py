@@ -102,22 +102,23 @@ class ConvMaxPool(Conv2d):
     def backward(self, b, node, dy):
         if self.pool_relu:
             b.emit("backward", "relu_backward", **loops(dy, b.value(node), dy))
-        before = None
-        if b.wants(node.inputs[0]) or (self.weight.requires_grad and not self.by_winners()):
+        before, by_winners = None, self.by_winners(not b.wants(node.inputs[0]))
+        if b.wants(node.inputs[0]) or (self.weight.requires_grad and not by_winners):
             before = Layout(self.output(node), self.grad_border(node))
             b.emit("backward", "max_pool_backward", **window_fields(self.pool, before, dy, b.saved(node)))
         if self.weight.requires_grad:
-            if self.by_winners():
+            if by_winners:
                 self.winners_grad(b, b.value(node.inputs[0]), dy, b.saved(node))
             else:
                 self.weight_grad(b, b.value(node.inputs[0]), before)
         self.bias_grad(b, dy)
         self.image_grad(b, node, before)
 
-    def by_winners(self):
-        """Whether dW is summed over the pool's winners alone (kernels/conv_dw_pool.pxi)."""
+    def by_winners(self, first):
+        """Whether dW is summed over the pool's winners alone (kernels/conv_dw_pool.pxi). `first`: no gradient of the image is
+        wanted, so that nothing else needs what was before the pool."""
         outs, _, kh, _ = self.weight.shape
-        return kh in (3, 5) and outs < WINNERS_BELOW and self.groups == 1 and self.pool.kernel == self.pool.stride == (2, 2) and \
+        return kh in (3, 5) and (first or outs < WINNERS_BELOW) and self.groups == 1 and self.pool.kernel == self.pool.stride == (2, 2) and \
             self.stride == self.dilation == (1, 1)
 
     def winners_grad(self, b, x, dy, where):
