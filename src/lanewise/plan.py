@@ -3,6 +3,7 @@ import math
 import threading
 from collections import OrderedDict
 from itertools import chain
+from typing import NamedTuple, Optional
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from .nodes.base import Buffer, Layout, Ref
 from .parameter import storage_version
 
 FORWARD, BACKWARD, REDUCE = 1, 2, 4
+MOST_SLOTS = 16                         # gradient slots of a run, as in kernels/engine.pyx
 MOST_PLANS = 32                         # kept by a model's first parameter, or here without one; the oldest in use goes
 _plans = OrderedDict()
 
@@ -44,15 +46,25 @@ def plan_for(nodes, losses, backward, feeds):
     return plan, [feeds[i] for i in inputs]
 
 
+class Work(NamedTuple):
+    """An instruction: its place in the program, and what it is there for."""
+    block: str                      # "forward", "backward", "reduce", or "join": between segments, numbered throughout
+    index: int
+    name: str
+    flops: int                      # floating-point operations a sample, 0 for what does not multiply and add
+    places: Optional[tuple]         # the nodes it computes, numbers in topological(nodes) of the plan's outputs; None: a loss
+    bytes: int                      # of the arena: what it is the first to write, before places are shared
+
+
 class Builder:
     """What operations emit their instructions to."""
 
-    def __init__(self, nodes, losses, backward, dtype):
+    def __init__(self, nodes, losses, backward, dtype, covers):
         self.engine = engine(dtype)
         self.lanes, self.real_bytes = self.engine.lanes, self.engine.real_bytes
         self.lane_bytes = self.lanes * self.real_bytes
         self.lists = {"pack": [], "forward": [], "backward": [], "reduce": []}
-        self.work = []                                  # (block, index, name, floating-point operations a sample)
+        self.work, self._covers, self._at = [], covers, None    # instructions as Work; the node that emits
         self.packed = self.slot_bytes = self.stash_row = 0
         self.rows, self.keep = [], []                   # bound arrays; what the addresses point into
         self.limits, self._bound = [], {}               # (bound array, rows of the table it indexes); where inputs are bound
@@ -75,12 +87,15 @@ class Builder:
             own = node.op.wants_grad if isinstance(node.op, Input) else any(p.requires_grad for p in node.op.params)
             self._wants[node] = backward and (own or any(self._wants[i] for i in node.inputs))
         for node in order:
+            self._at = node
             if isinstance(node.op, Input):
                 self.gather(node)
             else:
                 node.op.forward(self, node)
         for node in nodes:
+            self._at = node
             self.scatter("forward", self.value(node), node.shape, self.outputs)
+        self._at = None
         targets = [[self.bind(row) for row in op.rows(node.shape)] for (_, op), node in zip(losses, nodes)]
         self.losses = [op.out_shape(node.shape) if op.reduction == "none" else () for (_, op), node in zip(losses, nodes)]
         outs = [self.bind(math.prod(shape), True) for shape in self.losses]
@@ -89,9 +104,11 @@ class Builder:
         for k, (weight, op) in enumerate(losses):
             op.emit(self, nodes[k], targets[k], outs[k], hits if k == first else -1, weight)
         for node in reversed(order):
+            self._at = node
             if node in self.written and not isinstance(node.op, Input):
                 node.op.backward(self, node, self.grads[node])
         for node in order:
+            self._at = node
             if isinstance(node.op, Input) and node.op.wants_grad and backward:
                 dx, _ = self.into(node) if node not in self.written else (self.grads[node], 0)
                 self.scatter("backward", dx, node.shape, self.input_grads)
@@ -100,12 +117,16 @@ class Builder:
 
     def emit(self, block, name, **fields):
         """Append an instruction to "forward", "backward" or "reduce"."""
-        self.work.append((block, len(self.lists[block]), name, self._flops))
-        self._flops = 0
+        self._note(block, len(self.lists[block]), name)
         self.lists[block].append((name, fields))
 
+    def _note(self, block, index, name):
+        if block != "pack":
+            self.work.append(Work(block, index, name, self._flops, self._covers.get(self._at), 0))
+            self._flops = 0
+
     def flops(self, n):
-        """Floating-point operations a sample of the next instruction, for benchmarks."""
+        """Floating-point operations a sample of the next instruction, for measurements."""
         self._flops = n
 
     def value(self, node):
@@ -144,6 +165,7 @@ class Builder:
 
     def join(self, block, name, **fields):
         """Cut the plan: once every shard has come this far, the instruction runs on the whole batch, split over threads."""
+        self._note("join", sum(map(len, self.joins.values())), name)
         self.joins[block].append((len(self.lists[block]), name, fields))
 
     def segments(self):
@@ -281,12 +303,14 @@ class Builder:
     def lay_out(self):
         """Give every buffer its place: two may share one when the last instruction that mentions the first comes before the
         first that mentions the second. Returns the arena's size in lanes, with all addresses made numbers."""
-        spans = OrderedDict()
+        spans, made = OrderedDict(), {}
         sequence = [fields for block in ("forward", "backward") for _, fields in self.lists[block]]
         for time, fields in enumerate(sequence):
             for part in (fields, *(f for f in fields.values() if isinstance(f, dict))):
                 for ref in part.values():
                     if isinstance(ref, Ref):
+                        if ref.buffer not in spans:
+                            made[time] = made.get(time, 0) + ref.buffer.size * self.lane_bytes
                         first, _ = spans.get(ref.buffer, (time, time))
                         spans[ref.buffer] = (first, time)
         placed, top = [], 0
@@ -307,6 +331,8 @@ class Builder:
                     for k, v in fields.items()}
         for block in ("forward", "backward"):
             self.lists[block] = [(name, number(fields)) for name, fields in self.lists[block]]
+        start = {"forward": 0, "backward": len(self.lists["forward"])}
+        self.work = [w._replace(bytes=made.get(start[w.block] + w.index, 0)) if w.block in start else w for w in self.work]
         return top
 
 
@@ -315,18 +341,21 @@ class Plan:
 
     def __init__(self, nodes, losses, backward, dtype):
         self.dtype, self.backward, self.losses = np.dtype(dtype), backward, losses
-        b = Builder(fuse(nodes), losses, backward, dtype)
+        fused, covers = fuse(nodes)
+        b = Builder(fused, losses, backward, dtype, covers)
         arena = b.lay_out()
         self.arena_bytes = arena * b.lane_bytes
         self.params = b.updated
-        self.work, self.lanes = b.work, b.lanes
+        self.work, self.lanes, self.packs = b.work, b.lanes, len(b.lists["pack"])
         self._outputs, self._input_grads, self._loss_shapes = b.outputs, b.input_grads, b.losses
         self._limits = sorted(set(b.limits))
         self._has_hits = any(op.counts for _, op in losses)
         self.alone, self.buffers, self.random = b.alone, b.buffers, b.random > 0
         self._numbers = [k for k, (_, op) in enumerate(losses) if op.numbers]      # whose targets have a number type to check
+        segments = b.segments()
+        self._cut, self._sizes = len(segments) > 1, (b.packed, b.slot_bytes, b.stash_row, b.stat_row)
         self.program = b.engine.Program(
-            b.lists, b.segments(), arena, b.packed, b.slot_bytes, b.stash_row, b.stat_row, b.rows,
+            b.lists, segments, arena, b.packed, b.slot_bytes, b.stash_row, b.stat_row, b.rows,
             [(p.storage_grad().ctypes.data, p.data.size) for p in self.params], b.keep)
         self.runs = self.steps = 0
         self._lock = threading.Lock()
@@ -358,6 +387,17 @@ class Plan:
                     b.data += 1
         self._finite = finite if reduce else None       # None: the reduction is still to come
         return outputs, losses, hits
+
+    def bytes(self, n, n_threads):
+        """{what: bytes} that a run of n samples on so many threads needs. One arena a thread, or one a shard where the plan is
+        cut; at most 16 gradient slots; the stash has a row for every sample: linear in n for a given number of threads."""
+        packed, slot, stash, stats = self._sizes
+        shards, size = -(-n // self.lanes), self.dtype.itemsize
+        numbers = sum(math.prod(s) for s in (*(s for _, s in (*self._outputs, *self._input_grads)), *self._loss_shapes))
+        return {"arenas": (shards if self._cut else n_threads) * self.arena_bytes, "packed weights": packed * size,
+                "gradient slots": min(shards, MOST_SLOTS) * slot if self.backward else 0,
+                "stash": shards * self.lanes * stash * size if self.backward else 0,
+                "statistics": shards * stats * size, "outputs": n * (numbers + self._has_hits) * size}
 
     @property
     def grads_empty(self):
