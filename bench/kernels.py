@@ -75,8 +75,8 @@ def main(model, batch):
              table.digits(r["gflops"]), table.percent(r["of_peak"])] for r in results]
     breaks = [i for i in range(1, len(results)) if results[i]["block"] != results[i - 1]["block"]]
     click.echo("\n".join([*table.text(HEAD, body, 3, breaks), "", str(found)]))
-    paths = [table.save(f"kernels-{model}.json", dict(model=model, batch=batch, peak_gflops=found.peak_gflops, lanes=found.lanes,
-                                                      step_seconds=found.step, instructions=results))]
+    paths = [table.save(f"kernels-{model}.json", dict(model=model, batch=batch, peak_gflops=found.peak_gflops,
+                                                      lanes=found.lanes, step_seconds=found.step, instructions=results))]
     try:
         paths.append(chart(results, f"{model}: instructions of a training step", table.RESULTS / f"kernels-{model}.png"))
     except ImportError:

@@ -104,8 +104,8 @@ def test_classes(rng, n):
 
 def test_history():
     """A panel for each measure with training and validation in it, the learning rate last."""
-    record = {"loss": [3.0, 2.0, 1.0], "accuracy": [0.1, 0.2, 0.3], "val_loss": [2.5, 2.0], "val_accuracy": [], "lr": [1, 0.1, 1e-3],
-              "seconds": [1, 1, 1], "f1": [0.5, 0.5, 0.6]}
+    record = {"loss": [3.0, 2.0, 1.0], "accuracy": [0.1, 0.2, 0.3], "val_loss": [2.5, 2.0], "val_accuracy": [],
+              "lr": [1, 0.1, 1e-3], "seconds": [1, 1, 1], "f1": [0.5, 0.5, 0.6]}
     figure = plot.history(record)
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["loss", "accuracy", "f1", "learning rate"]
     loss, accuracy, _, rate = figure.axes
@@ -216,8 +216,8 @@ def test_mistakes(rng, classes):
     found, rows = scores.argmax(1), np.arange(120)
     wrong = sorted(rows[found != data.labels], key=lambda i: p[i, data.labels[i]])[:9]
     panels = [ax for ax in figure.axes if ax.images]
-    assert [ax.get_title() for ax in panels] == [
-        f"{p[i, found[i]]:.2f} {data.classes[found[i]]}\n{p[i, data.labels[i]]:.2f} {data.classes[data.labels[i]]}" for i in wrong]
+    assert [ax.get_title() for ax in panels] == ["\n".join(
+        f"{p[i, k]:.2f} {data.classes[k]}" for k in (found[i], data.labels[i])) for i in wrong]
     assert_allclose(np.asarray(panels[0].images[0].get_array()), data.images[wrong[0]].transpose(1, 2, 0) / 255)
     assert figure.get_suptitle().startswith(f"{(found != data.labels).sum()} mistakes in 120")
     again = plot.mistakes(p, data, 9)                    # probabilities stay what they are
@@ -264,8 +264,8 @@ def test_network_lenet():
     """A box a layer with weights, the shapes in them, an arrow between neighbours."""
     ax = plot.network(models.lenet5(), (1, 28, 28))
     assert len(ax.patches) == 6 and len(ax.lines) == 5
-    assert words(ax)[:12] == ["input", "1×28×28", "Conv 5×5", "ReLU", "MaxPool 2", "6×12×12", "Conv 5×5", "ReLU", "MaxPool 2",
-                              "Flatten", "256", "Linear"]
+    assert words(ax)[:12] == ["input", "1×28×28", "Conv 5×5", "ReLU", "MaxPool 2", "6×12×12", "Conv 5×5", "ReLU",
+                              "MaxPool 2", "Flatten", "256", "Linear"]
     assert words(ax)[-2:] == ["Linear", "10"]
 
 
@@ -299,6 +299,31 @@ def test_network_branches():
     assert len(ax.lines) == 4 and sum(min(line.get_ydata()) < min(top) for line in ax.lines) == 1
 
 
+class Inception(nn.Module):
+    """Three branches of an image side by side, then tokens that look at each other."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.q, self.k, self.out = nn.Embedding(9, 8), nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.a, self.b, self.c = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 3, 1, 1), nn.Conv2d(2, 2, 3, 1, 1)
+        self.d = nn.MaxPool2d(3, 1, 1)
+
+    def forward(self, x):
+        x = self.table(x)
+        x = nn.functional.softmax(self.q(x) @ self.k(x).transpose(1, 2), -1) @ x + x
+        y = x.reshape(x.shape[0], 1, 6, 8)
+        return lw.concat([self.a(y), self.c(self.b(y)), self.d(y)], 1), self.out(x)
+
+
+def test_network_of_many_branches():
+    """Indices, attention, three branches joined, two outputs."""
+    ax = plot.network(Inception(), (6,), dtype=np.int64)
+    said = words(ax)
+    assert apart(ax) and said.count("@") == 2 and said.count("+") == said.count("concat") == 1 and "5×6×8" in said
+    concat = said.index("concat")
+    assert said[concat + 1] == "5×6×8"
+
+
 def test_profile():
     """Bars as long as the times, one after the other; small rows together."""
     model = models.lenet5()
@@ -321,8 +346,9 @@ def test_given_axes_and_figures(rng):
     data, model = images(rng, 40, 3), nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 3))
     x = data.images[0] / np.float32(255)
     found = lw.profile(model, (1, 8, 8), batch_size=16, repeats=1)
-    for draw in (lambda ax: plot.classes(data, ax=ax), lambda ax: plot.filters(model, ax=ax), lambda ax: plot.profile(found, ax=ax),
-                 lambda ax: plot.feature_maps(model, x, ax=ax), lambda ax: plot.confusion(model, data, ax=ax),
+    for draw in (lambda ax: plot.classes(data, ax=ax), lambda ax: plot.filters(model, ax=ax),
+                 lambda ax: plot.profile(found, ax=ax), lambda ax: plot.feature_maps(model, x, ax=ax),
+                 lambda ax: plot.confusion(model, data, ax=ax),
                  lambda ax: plot.network(model, (1, 8, 8), ax=ax)):
         ax = Figure().subplots()
         assert draw(ax) is ax
@@ -337,38 +363,38 @@ def test_given_axes_and_figures(rng):
 def test_errors(rng):
     data, model = images(rng, 12, 3), models.mlp(1, 8)
     x, y = data.images, data.labels
-    record = lw.plot
     for call, message in [
-            (lambda: record.samples(data, 0), "samples: expected n of 1 or more, got 0"),
-            (lambda: record.samples(data, cols=True), "samples: expected cols of 1 or more, got True"),
-            (lambda: record.samples((x[:, :1].repeat(2, 1), y)), "samples: expected images (N, C, H, W) of 1 or 3 channels, got shape"),
-            (lambda: record.samples((x, y[:3])), "samples: expected as many labels as images (12), got 3"),
-            (lambda: record.samples((x, y / 2)), "samples: expected labels (N,), integers of 0 or more, got float64 (12,)"),
-            (lambda: record.samples(data, names=["a"]), "samples: expected 3 names of classes, got 1"),
-            (lambda: record.classes(-y), "classes: expected labels (N,), integers of 0 or more, got int64 (12,)"),
-            (lambda: record.history({"seconds": [1]}), "history: expected at least one epoch, got none"),
-            (lambda: record.filters(nn.Sequential(nn.ReLU())), "filters: expected a model with weights, got Sequential"),
-            (lambda: record.filters(model), "filters: expected shape=(C, H, W) of 64 numbers for Linear '1', got None"),
-            (lambda: record.filters(model, "9"), "filters: expected the name of a layer ('0', '1', '2', '3', '4', ...), got '9'"),
-            (lambda: record.filters(model, "0"), "filters: expected a layer with weights (O, I, K, K) or (O, I), got Flatten '0'"),
-            (lambda: record.feature_maps(model, x[0]), "feature_maps: expected a model with a Conv2d, got Sequential"),
-            (lambda: record.feature_maps(model, x, "1"), "feature_maps: expected one image, (C, H, W) or (1, C, H, W), got shape"),
-            (lambda: record.confusion(x, y), "confusion: expected a model, scores (N, classes) or labels (N,), got uint8"),
-            (lambda: record.confusion(y[:3], y), "confusion: expected as many answers as labels (12), got 3"),
-            (lambda: record.mistakes(np.eye(12)[:3], data), "mistakes: expected as many scores as labels (12), got 3"),
-            (lambda: record.mistakes(np.eye(12)[:, :2], data), "mistakes: expected labels from 0 to 1, got 2"),
-            (lambda: record.saliency(model, x, 10), "saliency: expected labels from 0 to 9, got 10"),
-            (lambda: record.saliency(model, x, 1, ["a"]), "saliency: expected 12 titles, got 1"),
-            (lambda: record.saliency(model, x[0, 0]), "saliency: expected images (N, C, H, W), got shape (8, 8)"),
-            (lambda: record.network(model, ()), "network: expected the shape of an input, (C, H, W), or a list of such, got ()")]:
+            (lambda: plot.samples(data, 0), "samples: expected n of 1 or more, got 0"),
+            (lambda: plot.samples(data, cols=True), "samples: expected cols of 1 or more, got True"),
+            (lambda: plot.samples((x[:, :1].repeat(2, 1), y)), "samples: expected images (N, C, H, W) of 1 or 3 channels, got"),
+            (lambda: plot.samples((x, y[:3])), "samples: expected as many labels as images (12), got 3"),
+            (lambda: plot.samples((x, y / 2)), "samples: expected labels (N,), integers of 0 or more, got float64 (12,)"),
+            (lambda: plot.samples(data, names=["a"]), "samples: expected 3 names of classes, got 1"),
+            (lambda: plot.classes(-y), "classes: expected labels (N,), integers of 0 or more, got int64 (12,)"),
+            (lambda: plot.history({"seconds": [1]}), "history: expected at least one epoch, got none"),
+            (lambda: plot.filters(nn.Sequential(nn.ReLU())), "filters: expected a model with weights, got Sequential"),
+            (lambda: plot.filters(model), "filters: expected shape=(C, H, W) of 64 numbers for Linear '1', got None"),
+            (lambda: plot.filters(model, "9"), "filters: expected the name of a layer ('0', '1', '2', '3', '4', ...), got"),
+            (lambda: plot.filters(model, "0"), "filters: expected a layer with weights (O, I, K, K) or (O, I), got Flatten"),
+            (lambda: plot.feature_maps(model, x[0]), "feature_maps: expected a model with a Conv2d, got Sequential"),
+            (lambda: plot.feature_maps(model, x, "1"), "feature_maps: expected one image, (C, H, W) or (1, C, H, W), got"),
+            (lambda: plot.confusion(x, y), "confusion: expected a model, scores (N, classes) or labels (N,), got uint8"),
+            (lambda: plot.confusion(y[:3], y), "confusion: expected as many answers as labels (12), got 3"),
+            (lambda: plot.mistakes(np.eye(12)[:3], data), "mistakes: expected as many scores as labels (12), got 3"),
+            (lambda: plot.mistakes(np.eye(12)[:, :2], data), "mistakes: expected labels from 0 to 1, got 2"),
+            (lambda: plot.saliency(model, x, 10), "saliency: expected labels from 0 to 9, got 10"),
+            (lambda: plot.saliency(model, x, [1, 2]), "saliency: expected a label, or one for each of 12 images, got 2"),
+            (lambda: plot.saliency(model, x, 1, ["a"]), "saliency: expected 12 titles, got 1"),
+            (lambda: plot.saliency(model, x[0, 0]), "saliency: expected images (N, C, H, W), got shape (8, 8)"),
+            (lambda: plot.network(model, ()), "network: expected the shape of an input, (C, H, W), or a list of such, got")]:
         with pytest.raises(ValueError, match="^" + re.escape(message)):
             call()
     for call, message in [
-            (lambda: record.samples(x), "samples: expected a Dataset or (x, y) arrays, got ndarray"),
-            (lambda: record.history([1, 2]), "history: expected a dict of lists or a Trainer, got list"),
-            (lambda: record.profile({}), "profile: expected what lanewise.profile returns, got dict"),
-            (lambda: record.mistakes(y, data), "mistakes: expected a model or scores (N, classes), got labels"),
-            (lambda: record.confusion(model, y), "confusion: expected a Dataset or (x, y) arrays for a model, got ndarray")]:
+            (lambda: plot.samples(x), "samples: expected a Dataset or (x, y) arrays, got ndarray"),
+            (lambda: plot.history([1, 2]), "history: expected a dict of lists or a Trainer, got list"),
+            (lambda: plot.profile({}), "profile: expected what lanewise.profile returns, got dict"),
+            (lambda: plot.mistakes(y, data), "mistakes: expected a model or scores (N, classes), got labels"),
+            (lambda: plot.confusion(model, y), "confusion: expected a Dataset or (x, y) arrays for a model, got ndarray")]:
         with pytest.raises(TypeError, match="^" + re.escape(message)):
             call()
 

@@ -1,4 +1,4 @@
-"""The profile of a step: what belongs to which layer, that the times add up, that nothing is trained, that memory is foreseen."""
+"""The profile of a step: what belongs to which layer, that the times add up, nothing is trained, memory is foreseen."""
 import json
 import os
 import re
@@ -99,8 +99,9 @@ class Recurrent(nn.Module):
 
 @pytest.mark.parametrize("make, shape", [
     (lambda: models.mlp(1, 8, 10, (20,)), (1, 8, 8)), (lambda: models.cifar_cnn(3, 8), (3, 8, 8)),
-    (lambda: models.resnet8(3, 8), (3, 8, 8)), (lambda: models.mobilenet(3, 8), (3, 8, 8)), (lambda: models.fcn(1, 8, 4), (1, 8, 8)),
-    (lambda: models.mlp(1, 4).double(), (1, 4, 4))], ids=["mlp", "cifar_cnn", "resnet8", "mobilenet", "fcn", "float64"])
+    (lambda: models.resnet8(3, 8), (3, 8, 8)), (lambda: models.mobilenet(3, 8), (3, 8, 8)),
+    (lambda: models.fcn(1, 8, 4), (1, 8, 8)), (lambda: models.mlp(1, 4).double(), (1, 4, 4))],
+    ids=["mlp", "cifar_cnn", "resnet8", "mobilenet", "fcn", "float64"])
 def test_networks(make, shape):
     model = make()
     profile = lw.profile(model, shape, optimizer=optim.Adam(model.parameters()), batch_size=33, repeats=2)
@@ -140,7 +141,8 @@ def test_nothing_is_trained(rng, make):
     """Weights, statistics, gradients, moments, rate, modes and random numbers are those before, and training goes on alike."""
     def trained(profiled):
         lw.manual_seed(3)
-        model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(144, 3))
+        model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(),
+                              nn.Linear(144, 3))
         trainer = lw.Trainer(model, nn.CrossEntropyLoss(), make(model.parameters()))
         data = (np.random.default_rng(0).standard_normal((40, 1, 8, 8)).astype(np.float32), np.arange(40) % 3)
         trainer.fit(data, epochs=1, batch_size=20, rng=0)
@@ -177,10 +179,10 @@ def test_threads():
 def test_memory_is_foreseen(name, size, n, threads):
     """The growth of a process from before the model to after its steps is the figure: within a tenth and 3 MB."""
     code = f"""
-        import json, numpy as np, lanewise as lw
+        import json, os, numpy as np, lanewise as lw
         from lanewise import models, nn, optim
         def resident():
-            return int(open("/proc/self/statm").read().split()[1]) * {os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0}
+            return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         def step(model, opt, x, y):
             for _ in range(2):
                 opt.zero_grad()

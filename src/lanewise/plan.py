@@ -3,12 +3,12 @@ import math
 import threading
 from collections import OrderedDict
 from itertools import chain
-from typing import NamedTuple, Optional
 
 import numpy as np
 
 from . import _isa, threads
 from ._isa import engine
+from .arena import Work, lay_out
 from .errors import NonFiniteError, ShapeError
 from .fuse import fuse
 from .graph import Input, refuse_indices, run_dtype, topological
@@ -44,16 +44,6 @@ def plan_for(nodes, losses, backward, feeds):
     if len(nodes) == 1:
         nodes[0].plans[local] = plan, inputs
     return plan, [feeds[i] for i in inputs]
-
-
-class Work(NamedTuple):
-    """An instruction: its place in the program, and what it is there for."""
-    block: str                      # "forward", "backward", "reduce", or "join": between segments, numbered throughout
-    index: int
-    name: str
-    flops: int                      # floating-point operations a sample, 0 for what does not multiply and add
-    places: Optional[tuple]         # the nodes it computes, numbers in topological(nodes) of the plan's outputs; None: a loss
-    bytes: int                      # of the arena: what it is the first to write, before places are shared
 
 
 class Builder:
@@ -230,7 +220,7 @@ class Builder:
         return p.storage_grad().ctypes.data
 
     def used_before(self, p):
-        """1 where an earlier instruction of this step has written the parameter's gradient; the next one waits for all threads."""
+        """1 where an earlier instruction of this step has written the parameter's gradient; the next waits for all threads."""
         if p is None or not p.requires_grad:
             return 0
         before = any(p is q for q in self.updated)
@@ -298,43 +288,6 @@ class Builder:
             return dict(y=x.start, channels=x.channels, rows=x.rows, cols=x.cols, row=x.row, step=x.channels, zero=0)
         return dict(y=x.start, channels=1, rows=1, cols=x.channels, row=x.channels, step=1, zero=0)
 
-    # -- the arena ----------------------------------------------------------------------------------------------------
-
-    def lay_out(self):
-        """Give every buffer its place: two may share one when the last instruction that mentions the first comes before the
-        first that mentions the second. Returns the arena's size in lanes, with all addresses made numbers."""
-        spans, made = OrderedDict(), {}
-        sequence = [fields for block in ("forward", "backward") for _, fields in self.lists[block]]
-        for time, fields in enumerate(sequence):
-            for part in (fields, *(f for f in fields.values() if isinstance(f, dict))):
-                for ref in part.values():
-                    if isinstance(ref, Ref):
-                        if ref.buffer not in spans:
-                            made[time] = made.get(time, 0) + ref.buffer.size * self.lane_bytes
-                        first, _ = spans.get(ref.buffer, (time, time))
-                        spans[ref.buffer] = (first, time)
-        placed, top = [], 0
-        for buffer, (first, last) in spans.items():
-            if buffer.fixed:
-                first, last = 0, len(sequence)
-            at = 0
-            for start, end, f, l in sorted((p for p in placed if p[2] <= last and first <= p[3]), key=lambda p: p[0]):
-                if at + buffer.size <= start:
-                    break
-                at = max(at, end)
-            buffer.offset = at
-            placed.append((at, at + buffer.size, first, last))
-            top = max(top, at + buffer.size)
-
-        def number(fields):
-            return {k: number(v) if isinstance(v, dict) else v.buffer.offset + v.offset if isinstance(v, Ref) else v
-                    for k, v in fields.items()}
-        for block in ("forward", "backward"):
-            self.lists[block] = [(name, number(fields)) for name, fields in self.lists[block]]
-        start = {"forward": 0, "backward": len(self.lists["forward"])}
-        self.work = [w._replace(bytes=made.get(start[w.block] + w.index, 0)) if w.block in start else w for w in self.work]
-        return top
-
 
 class Plan:
     """One network's program: bind arrays, run it, finish the gradients."""
@@ -343,7 +296,7 @@ class Plan:
         self.dtype, self.backward, self.losses = np.dtype(dtype), backward, losses
         fused, covers = fuse(nodes)
         b = Builder(fused, losses, backward, dtype, covers)
-        arena = b.lay_out()
+        b.lists, b.work, arena = lay_out(b.lists, b.work, b.lane_bytes)
         self.arena_bytes = arena * b.lane_bytes
         self.params = b.updated
         self.work, self.lanes, self.packs = b.work, b.lanes, len(b.lists["pack"])

@@ -316,7 +316,7 @@ class _Measurement:
                     first.extend(other)
                     home.update((q, first) for q, g in home.items() if g is other)
         sums = {}
-        shards, busiest = -(-self.n // self.plan.lanes), self._busiest()
+        busiest = self._busiest()
         for w, t in zip(self.plan.work, times):
             if w.block == "reduce" and not w.flops:
                 continue

@@ -62,12 +62,11 @@ def _colour(nodes):
     return ORANGE if any(len(n.inputs) > 1 for n in nodes) else PURPLE
 
 
-def boxes(model, input_shape):
+def boxes(model, input_shape, dtype):
     """The boxes of a model, inputs first, with their edges."""
     several = isinstance(input_shape[0], (tuple, list))
     number = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
-    embeds = any(type(m).__name__ == "Embedding" for m in model.modules())
-    values = [as_value(np.zeros((1, *s), np.int64 if embeds else number)) for s in (input_shape if several else [input_shape])]
+    values = [as_value(np.zeros((1, *s), dtype or number)) for s in (input_shape if several else [input_shape])]
     out, calls = trace(model, values)
     order = topological([v.node for v in (out if isinstance(out, (tuple, list)) else (out,))])
     place = {n: i for i, n in enumerate(order)}
@@ -139,14 +138,15 @@ def _levels(edges):
     return levels
 
 
-def network(model, input_shape, ax=None):
+def network(model, input_shape, dtype=None, ax=None):
     """The network as boxes and arrows, from the traced graph of inputs (C, H, W), or a list of such; the Axes.
+    `dtype`: of the inputs, as in summary().
 
     A box is a layer with what without weights follows it (ReLU, pooling, normalisation), and the shape that comes out, without
     the batch; branches lie below each other, what skips a part goes over it, and long networks go on in the next line."""
     if not isinstance(input_shape, (tuple, list)) or not input_shape:
         raise ValueError(f"network: expected the shape of an input, (C, H, W), or a list of such, got {input_shape!r}")
-    found = boxes(model, input_shape)
+    found = boxes(model, input_shape, dtype)
     columns = _columns(found)
     starts = _lines(found, columns, 7 if columns <= 14 else 10)
     longest = max(b - a for a, b in zip(starts, (*starts[1:], columns)))
@@ -171,11 +171,14 @@ def network(model, input_shape, ax=None):
         ghosts.append((0.1, top + lanes[0] / 2, top))
         top += sum(lanes) + GAP * (len(lanes) - 1) + 0.06
         place[line] = top
+    scale = 1.0
     if ax is None:
         ax = figure(None, width, top + 0.15).subplots()
+    else:
+        box = ax.get_window_extent()
+        scale = min(1.0, box.width / width / ax.figure.dpi, box.height / top / ax.figure.dpi)
     ax.set(xlim=(0, width), ylim=(top + 0.05, 0), aspect="equal")
     ax.set_axis_off()
-    scale = min(1.0, ax.figure.bbox.width / ax.figure.dpi / width) if ax.figure else 1.0
     for b in found:
         _draw(ax, b, wide, scale)
     _edges(ax, found, arcs, ghosts, place, wide, margin + longest * pitch)
@@ -184,8 +187,9 @@ def network(model, input_shape, ax=None):
 
 def _draw(ax, box, wide, scale):
     from matplotlib.patches import FancyBboxPatch
-    ax.add_patch(FancyBboxPatch((box.x - wide / 2, box.y - box.height / 2), wide, box.height, boxstyle="round,pad=0,rounding_size=0.05",
-                                facecolor=box.colour + "30", edgecolor=box.colour, linewidth=1, zorder=2))
+    ax.add_patch(FancyBboxPatch((box.x - wide / 2, box.y - box.height / 2), wide, box.height,
+                                boxstyle="round,pad=0,rounding_size=0.05", facecolor=box.colour + "30",
+                                edgecolor=box.colour, linewidth=1, zorder=2))
     for i, word in enumerate(box.words):
         letter = LETTER * (1.2 if i == 0 else 1.1)      # the head is bold, and M and N are wide
         size = min(7.0, max(5.0, wide * 72 / (letter * len(word))))

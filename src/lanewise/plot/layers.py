@@ -15,7 +15,8 @@ def _layer(who, model, name, wanted, what):
         if name is None:
             raise ValueError(f"{who}: expected a model with {what}, got {type(model).__name__}")
     if name not in found:
-        raise ValueError(f"{who}: expected the name of a layer ({', '.join(repr(k) for k in list(found)[1:6])}, ...), got {name!r}")
+        some = ", ".join(repr(k) for k in list(found)[1:6])
+        raise ValueError(f"{who}: expected the name of a layer ({some}, ...), got {name!r}")
     return name, found[name]
 
 
@@ -43,9 +44,9 @@ def filters(model, layer=None, shape=None, cols=None, ax=None):
     """The weights of a layer as pictures, one a filter; the Axes.
 
     `layer`: its name as in named_modules(), the first with weights by default. A convolution's filters (O, I, K, K) of one
-    channel are red above 0 and blue below, of three channels in colour about grey; of others every channel is a picture, a row a
-    filter, or a column where there are more filters than channels, at most 256. A Linear's rows are pictures of `shape`, the (C, H, W) that was flattened before it:
-    templates of the classes, where it is the only layer."""
+    channel are red above 0 and blue below, of three channels in colour about grey; of others every channel is a picture, a
+    row a filter, or a column where there are more filters than channels, at most 256. A Linear's rows are pictures of `shape`,
+    the (C, H, W) that was flattened before it: templates of the classes, where it is the only layer."""
     name, module = _layer("filters", model, layer, lambda m: _weights(m) is not None, "weights")
     weight = _weights(module)
     if weight is None:

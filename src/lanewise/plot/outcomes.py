@@ -6,8 +6,8 @@ from ..errors import LabelError, ShapeError
 from ..graph import tensor
 from ..nn import Module
 from ..train import Trainer, _evaluating
-from .look import (AMOUNT, LETTER, SMALL, TEXT, axes, captioned, colour_bar, count, figure, labelled, labels_of, names_of, pictures,
-                   shorten, show, title)
+from .look import (AMOUNT, LETTER, SMALL, TEXT, axes, captioned, colour_bar, count, figure, labelled, labels_of, names_of,
+                   pictures, shorten, show, title)
 
 MOST_NAMES = 20                 # classes that have names and numbers in a confusion matrix
 FIELD = 3.0                     # inches of a row of its fields, about
@@ -37,8 +37,8 @@ def _probabilities(scores):
 def confusion(source, data, names=None, ax=None):
     """The confusion matrix: a row a true class, a column a predicted one, colours the share of the row; the Axes.
 
-    `source`: a model, its scores (N, C) or predicted labels (N,); `data`: a Dataset, (x, y) arrays, or for scores and labels the
-    true labels (N,) alone. Up to 20 classes have names, and the counts in their fields; more have numbers at the axes."""
+    `source`: a model, its scores (N, C) or predicted labels (N,); `data`: a Dataset, (x, y) arrays, or for scores and labels
+    the true labels (N,) alone. Up to 20 classes have names, and the counts in their fields; more have numbers at the axes."""
     if isinstance(data, Dataset) or isinstance(data, (tuple, list)) and len(data) == 2 and np.ndim(data[1]):
         _, labels, dataset = labelled("confusion", data)
     elif isinstance(source, Module):
@@ -64,8 +64,9 @@ def confusion(source, data, names=None, ax=None):
                       rotation_mode="anchor")
         ax.set_yticks(range(n), text, fontsize=size)
         ax.tick_params(length=0)
+        size = min(size, 18 - len(str(table.max())) - n / 2)
         for row, col in zip(*np.nonzero(table)):
-            ax.text(col, row, f"{table[row, col]}", ha="center", va="center", fontsize=min(size, 18 - len(str(table.max())) - n / 2),
+            ax.text(col, row, f"{table[row, col]}", ha="center", va="center", fontsize=size,
                     color="white" if share[row, col] > 0.3 else "black")
     ax.set_xlabel("predicted", fontsize=TEXT)
     ax.set_ylabel("true", fontsize=TEXT)
@@ -98,8 +99,8 @@ def mistakes(source, data, n=12, cols=None, names=None, mean=None, std=None, fig
         return fig
     captions = [f"{p[i, found[i]]:.2f} {names[found[i]]}\n{p[i, labels[i]]:.2f} {names[labels[i]]}" for i in worst]
     fig = captioned(fig, pictures("mistakes", images[worst], mean, std), captions, cols, 2)
-    fig.suptitle(f"{len(wrong):,} mistakes in {len(rows):,}: predicted above, true below, with probabilities", x=0.01, ha="left",
-                 fontsize=TEXT)
+    fig.suptitle(f"{len(wrong):,} mistakes in {len(rows):,}: predicted above, true below, with probabilities", x=0.01,
+                 ha="left", fontsize=TEXT)
     return fig
 
 
@@ -115,7 +116,9 @@ def saliency_map(model, x, classes=None):
     try:
         with _evaluating(model):
             scores = model(leaf)
-            classes = scores.argmax(1) if classes is None else np.broadcast_to(labels_of("saliency", np.atleast_1d(classes)), len(x))
+            classes = scores.argmax(1) if classes is None else labels_of("saliency", np.atleast_1d(classes))
+            if len(classes) not in (1, len(x)):
+                raise ShapeError(f"saliency: expected a label, or one for each of {len(x)} images, got {len(classes)}")
             if classes.max() >= scores.shape[1]:
                 raise LabelError(f"saliency: expected labels from 0 to {scores.shape[1] - 1}, got {classes.max()}")
             onehot = np.zeros(scores.shape, x.dtype)
