@@ -105,10 +105,13 @@ def _us(seconds):
     return "" if us == 0 else f"{us:,.0f}" if abs(us) >= 99.5 else f"{us:.1f}"
 
 
-def fma_peak(n_threads=1, repeats=20, times=1_000_000, dtype="float32"):
+def fma_peak(n_threads=1, repeats=20, dtype="float32"):
     """GFLOP/s of independent multiply-adds in registers, the build of the kernels that is in use; the best run."""
     from concurrent.futures import ThreadPoolExecutor
     engine = _isa.engine(dtype)
+    # 0.3 ms: beside busy processes some of such turns are not interrupted (118 GFLOP/s, where 3 ms gave 50); several threads
+    # start some 50 us apart, and take 3 ms
+    times = 100_000 if n_threads == 1 else 1_000_000
     flops = 2 * 12 * engine.lanes * times * n_threads
     with ThreadPoolExecutor(n_threads) as pool:
         def together(call):
@@ -230,11 +233,11 @@ class _Measurement:
 
     def profile(self):
         """Everything measured, in the order that leaves the caches to the steps."""
-        peak = fma_peak(repeats=5, dtype=self.plan.dtype.name)
+        peak = fma_peak(dtype=self.plan.dtype.name)
         step, python, update = self._steps()
         times = [self._turns(partial(self.plan.program.repeat, w.block, w.index)) for w in self.plan.work]
         reduction = self._reduction()
-        peak = max(peak, fma_peak(repeats=5, dtype=self.plan.dtype.name))
+        peak = max(peak, fma_peak(dtype=self.plan.dtype.name))
         rows = self._layers(times, step, peak)
         packing = sum(self._turns(partial(self.plan.program.repeat, "pack", i)) for i in range(self.plan.packs))
         products = sum(t for w, t in zip(self.plan.work, times) if w.block == "reduce" and w.flops)
