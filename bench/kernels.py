@@ -3,17 +3,15 @@
     python bench/kernels.py lenet5
     python bench/kernels.py cifar_cnn --batch 128
 
-Each instruction is repeated alone on one shard (LANES samples) whose data lie where the step leaves them; the figure is the
-best of several turns, and the machine's FMA peak is measured in the same run. GFLOP/s counts what the kernel is asked to
-do (a plan's `work`), which is more than the textbook's count where the input gradient of an unpadded convolution runs over
-a border of zeros. Instructions without multiply-adds show their time alone. A repeated instruction finds its data in cache:
-the sum of the times is compared with a shard of whole steps on one thread in the last line.
+It is lanewise.profile on one thread: each instruction is repeated alone on one shard (LANES samples) whose data lie where the
+step leaves them, the reduction's products and what joins shards on the whole batch; the figure is the best of several turns,
+and the machine's FMA peak is measured in the same run. GFLOP/s counts what the kernel is asked to do, which is more than the
+textbook's count where the input gradient of an unpadded convolution runs over a border of zeros. Instructions without
+multiply-adds show their time alone. A repeated instruction finds its data in cache: the table of layers after that of
+instructions compares the sum with a whole step.
 
 Prints a table, and writes bench/results/kernels-MODEL.json and .png.
 """
-import statistics
-import time
-
 import click
 import machine
 import table
@@ -22,59 +20,31 @@ machine.pin(1)
 
 import networks                                         # noqa: E402: NumPy after the threads are pinned
 
-from lanewise import nn, optim, set_num_threads         # noqa: E402
+from lanewise import nn, optim, profile, set_num_threads    # noqa: E402
 
+SHARD = ("forward", "backward")
 HEAD = ["block", "#", "instruction", "us", "share", "GFLOP/s", "of peak"]
-TURN = 2e-3                     # seconds of one turn
-TURNS = 9
+REPEATS = 50
 
 
-def plan_of(name, batch):
-    """(plan that has run, its loss, seconds of a whole step without the optimizer), on one thread. The loss must live as long
-    as instructions are repeated: it owns the arrays that some of them write to."""
+def measure(name, batch):
+    """(the Profile, a dict for each instruction)."""
     set_num_threads(1)
-    model, loss_fn = networks.build(nn, networks.NETWORKS[name][0]), nn.CrossEntropyLoss()
-    opt = optim.SGD(model.parameters(), lr=0.0)
-    x, y = networks.batch(name, batch)
-    times = []
-    for _ in range(3 * TURNS):
-        opt.zero_grad()
-        start = time.perf_counter()
-        loss = loss_fn(model(x), y)
-        loss.backward()
-        times.append(time.perf_counter() - start)
-    return loss._plan, loss, statistics.median(times[TURNS:])
-
-
-def repeat(program, block, index):
-    """Seconds of one run of an instruction: the best turn."""
-    def turn(times):
-        start = time.perf_counter()
-        program.repeat(block, index, times)
-        return time.perf_counter() - start
-    times = 1
-    while turn(times) < TURN:
-        times *= 2
-    return min(turn(times) for _ in range(TURNS)) / times
-
-
-def measure(plan):
-    """A dict for each instruction of forward and backward."""
-    results = []
-    for block, index, name, flops in plan.work:
-        if block in ("forward", "backward"):
-            t = repeat(plan.program, block, index)
-            rate = flops * plan.lanes / t / 1e9 if flops else None
-            results.append(dict(block=block, index=index, instruction=name, seconds=t, gflops=rate))
-    total = sum(r["seconds"] for r in results)
+    model = networks.build(nn, networks.NETWORKS[name][0])
+    found = profile(model, networks.batch(name, batch), optimizer=optim.SGD(model.parameters()), batch_size=batch,
+                    repeats=REPEATS)
+    results = [dict(block=i.block, index=i.index, instruction=i.name, seconds=i.seconds, gflops=i.gflops, of_peak=i.of_peak)
+               for i in found.instructions]
+    total = sum(r["seconds"] for r in results if r["block"] in SHARD)
     for r in results:
-        r["share"] = r["seconds"] / total
-    return results
+        r["share"] = r["seconds"] / total if r["block"] in SHARD else None
+    return found, results
 
 
 def chart(results, title, path):
     """Time of every instruction as bars in the order of the step, with the share of the peak written at each."""
     from matplotlib.figure import Figure
+    results = [r for r in results if r["block"] in SHARD]
     figure = Figure(figsize=(9, 1.2 + 0.26 * len(results)), layout="constrained")
     ax = figure.subplots()
     colours = {"forward": "#30638e", "backward": "#edae49"}
@@ -100,23 +70,13 @@ def chart(results, title, path):
 @click.option("--batch", default=128, show_default=True, type=click.IntRange(1))
 def main(model, batch):
     """Time, GFLOP/s and share of the peak of every instruction of MODEL's plan."""
-    before = machine.fma_peak(1)
-    plan, loss, step = plan_of(model, batch)
-    results = measure(plan)
-    del loss
-    peak = max(before, machine.fma_peak(1))
-    for r in results:
-        r["of_peak"] = r["gflops"] / peak if r["gflops"] else None
+    found, results = measure(model, batch)
     body = [[r["block"], str(r["index"]), r["instruction"], f"{1e6 * r['seconds']:.2f}", table.percent(r["share"]),
              table.digits(r["gflops"]), table.percent(r["of_peak"])] for r in results]
     breaks = [i for i in range(1, len(results)) if results[i]["block"] != results[i - 1]["block"]]
-    total, shards = sum(r["seconds"] for r in results), -(-batch // plan.lanes)
-    flops = sum(w[3] for w in plan.work) * plan.lanes
-    click.echo("\n".join(table.text(HEAD, body, 3, breaks)))
-    click.echo(f"\nFMA peak, one core: {peak:.0f} GFLOP/s. Sum for a shard of {plan.lanes}: {1e6 * total:.0f} us, "
-               f"{flops / total / 1e9:.0f} GFLOP/s. A whole step takes {1e6 * step / shards:.0f} us a shard.")
-    paths = [table.save(f"kernels-{model}.json", dict(model=model, batch=batch, peak_gflops=peak, lanes=plan.lanes,
-                                                      step_seconds=step, instructions=results))]
+    click.echo("\n".join([*table.text(HEAD, body, 3, breaks), "", str(found)]))
+    paths = [table.save(f"kernels-{model}.json", dict(model=model, batch=batch, peak_gflops=found.peak_gflops,
+                                                      lanes=found.lanes, step_seconds=found.step, instructions=results))]
     try:
         paths.append(chart(results, f"{model}: instructions of a training step", table.RESULTS / f"kernels-{model}.png"))
     except ImportError:

@@ -27,15 +27,6 @@ def _together(work, threads):
         return time.perf_counter() - start
 
 
-def fma_peak(threads=1, repeats=20, times=1_000_000):
-    """GFLOP/s of independent multiply-adds in registers, float32, the build of the kernels that is in use; the best run."""
-    from lanewise import _isa
-    engine = _isa.engine("float32")
-    flops = 2 * 12 * engine.lanes * times * threads
-    engine.fma_peak(times)
-    return max(flops / _together(lambda _: engine.fma_peak(times), threads) for _ in range(repeats)) / 1e9
-
-
 def bandwidth(threads=1, repeats=15):
     """GB/s of c = a + b on arrays much larger than a core's caches, 12 bytes a number; the best run."""
     import numpy as np
@@ -52,6 +43,7 @@ def describe(threads):
     """The machine as a dict: processor, build of the kernels, threads, peak and bandwidth."""
     from lanewise import _isa
     from lanewise.cli import cpu_name
+    from lanewise.profiling import fma_peak
     return dict(cpu=cpu_name(), isa=_isa.isa, lanes=_isa.engine("float32").lanes, threads=threads,
                 peak_gflops=round(fma_peak(threads), 1), memory_gbs=round(bandwidth(threads), 1))
 

@@ -287,19 +287,38 @@ cdef class Program:
         return self.team.finite == 1
 
     def repeat(self, str name, idx which, idx times):
-        """Run one instruction of "forward" or "backward" so many times on the first arena: for benchmarks."""
-        cdef Code* block = &self.team.forward if name == "forward" else &self.team.backward
+        """Run one instruction of "pack", "forward", "backward", "reduce" or "join" (between segments, numbered throughout) so
+        many times, on one thread and the first arena: for measurements."""
+        cdef Code* block = NULL
         cdef Context ctx = self.team.ctx
         cdef idx i
+        cdef unsigned int mode
+        if name == "pack":
+            block = &self.team.packs
+        elif name == "forward":
+            block = &self.team.forward
+        elif name == "backward":
+            block = &self.team.backward
+        elif name == "reduce":
+            block = &self.team.reduce
+        else:
+            for i in range(self.team.n_segments):
+                block = &self.team.segments[i].join
+                if which < block.size:
+                    break
+                which -= block.size
         if self.n_arenas == 0 or not 0 <= which < block.size:
             raise ValueError("run the program once before an instruction of it is repeated")
+        ctx.tid, ctx.threads, ctx.barrier = 0, 1, &self.team.barrier
         ctx.arena = self.team.arenas[0]
         ctx.slot = <real_t*> ctx.slots
         ctx.first = 0
         ctx.valid = ctx.n if ctx.n < LANES else LANES
         with nogil:
+            mode = float_mode_flush()
             for i in range(times):
                 block.code[which].run(&ctx, &block.code[which].args)
+            float_mode_set(mode)
 
 
 def max_threads():

@@ -10,7 +10,8 @@ from .nodes.pool import ConvMaxPool, MaxPool2d
 
 def fuse(outputs):
     """The graph with ReLU inside the convolution or dense layer before it, and a convolution's rows streamed through the
-    max-pool after it; new nodes for the outputs. A value that is an output, or read twice, stays a value."""
+    max-pool after it: (new nodes for the outputs, {node: places in topological(outputs) of what it computes}). A value that is
+    an output, or read twice, stays a value."""
     order = topological(outputs)
     readers = {}
     for node in order:
@@ -32,4 +33,9 @@ def fuse(outputs):
             new[id(node)] = Node(ConvMaxPool(before, op), inputs[0].inputs)
         else:
             new[id(node)] = node if inputs == node.inputs else Node(op, inputs)
-    return [new[id(n)] for n in outputs]
+    covers = {}
+    for place, node in enumerate(order):        # a node that was fused into a later one is read by nobody: its place goes there
+        fused = new[id(node)]
+        inside = [i for i in node.inputs if new[id(i)] not in fused.inputs]
+        covers[fused] = (*(p for i in inside for p in covers.pop(new[id(i)])), place)
+    return [new[id(n)] for n in outputs], covers

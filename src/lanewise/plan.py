@@ -7,6 +7,7 @@ import numpy as np
 
 from . import _isa, threads
 from ._isa import engine
+from .arena import Work, lay_out
 from .errors import NonFiniteError, ShapeError
 from .fuse import fuse
 from .graph import Input, refuse_indices, run_dtype, topological
@@ -14,6 +15,7 @@ from .nodes.base import Buffer, Layout, Ref
 from .parameter import storage_version
 
 FORWARD, BACKWARD, REDUCE = 1, 2, 4
+MOST_SLOTS = 16                         # gradient slots of a run, as in kernels/engine.pyx
 MOST_PLANS = 32                         # kept by a model's first parameter, or here without one; the oldest in use goes
 _plans = OrderedDict()
 
@@ -46,12 +48,12 @@ def plan_for(nodes, losses, backward, feeds):
 class Builder:
     """What operations emit their instructions to."""
 
-    def __init__(self, nodes, losses, backward, dtype):
+    def __init__(self, nodes, losses, backward, dtype, covers):
         self.engine = engine(dtype)
         self.lanes, self.real_bytes = self.engine.lanes, self.engine.real_bytes
         self.lane_bytes = self.lanes * self.real_bytes
         self.lists = {"pack": [], "forward": [], "backward": [], "reduce": []}
-        self.work = []                                  # (block, index, name, floating-point operations a sample)
+        self.work, self._covers, self._at = [], covers, None    # instructions as Work; the node that emits
         self.packed = self.slot_bytes = self.stash_row = 0
         self.rows, self.keep = [], []                   # bound arrays; what the addresses point into
         self.limits, self._bound = [], {}               # (bound array, rows of the table it indexes); where inputs are bound
@@ -74,12 +76,15 @@ class Builder:
             own = node.op.wants_grad if isinstance(node.op, Input) else any(p.requires_grad for p in node.op.params)
             self._wants[node] = backward and (own or any(self._wants[i] for i in node.inputs))
         for node in order:
+            self._at = node
             if isinstance(node.op, Input):
                 self.gather(node)
             else:
                 node.op.forward(self, node)
         for node in nodes:
+            self._at = node
             self.scatter("forward", self.value(node), node.shape, self.outputs)
+        self._at = None
         targets = [[self.bind(row) for row in op.rows(node.shape)] for (_, op), node in zip(losses, nodes)]
         self.losses = [op.out_shape(node.shape) if op.reduction == "none" else () for (_, op), node in zip(losses, nodes)]
         outs = [self.bind(math.prod(shape), True) for shape in self.losses]
@@ -88,9 +93,11 @@ class Builder:
         for k, (weight, op) in enumerate(losses):
             op.emit(self, nodes[k], targets[k], outs[k], hits if k == first else -1, weight)
         for node in reversed(order):
+            self._at = node
             if node in self.written and not isinstance(node.op, Input):
                 node.op.backward(self, node, self.grads[node])
         for node in order:
+            self._at = node
             if isinstance(node.op, Input) and node.op.wants_grad and backward:
                 dx, _ = self.into(node) if node not in self.written else (self.grads[node], 0)
                 self.scatter("backward", dx, node.shape, self.input_grads)
@@ -99,12 +106,16 @@ class Builder:
 
     def emit(self, block, name, **fields):
         """Append an instruction to "forward", "backward" or "reduce"."""
-        self.work.append((block, len(self.lists[block]), name, self._flops))
-        self._flops = 0
+        self._note(block, len(self.lists[block]), name)
         self.lists[block].append((name, fields))
 
+    def _note(self, block, index, name):
+        if block != "pack":
+            self.work.append(Work(block, index, name, self._flops, self._covers.get(self._at), 0))
+            self._flops = 0
+
     def flops(self, n):
-        """Floating-point operations a sample of the next instruction, for benchmarks."""
+        """Floating-point operations a sample of the next instruction, for measurements."""
         self._flops = n
 
     def value(self, node):
@@ -143,6 +154,7 @@ class Builder:
 
     def join(self, block, name, **fields):
         """Cut the plan: once every shard has come this far, the instruction runs on the whole batch, split over threads."""
+        self._note("join", sum(map(len, self.joins.values())), name)
         self.joins[block].append((len(self.lists[block]), name, fields))
 
     def segments(self):
@@ -207,7 +219,7 @@ class Builder:
         return p.storage_grad().ctypes.data
 
     def used_before(self, p):
-        """1 where an earlier instruction of this step has written the parameter's gradient; the next one waits for all threads."""
+        """1 where an earlier instruction of this step has written the parameter's gradient; the next waits for all threads."""
         if p is None or not p.requires_grad:
             return 0
         before = any(p is q for q in self.updated)
@@ -275,57 +287,27 @@ class Builder:
             return dict(y=x.start, channels=x.channels, rows=x.rows, cols=x.cols, row=x.row, step=x.channels, zero=0)
         return dict(y=x.start, channels=1, rows=1, cols=x.channels, row=x.channels, step=1, zero=0)
 
-    # -- the arena ----------------------------------------------------------------------------------------------------
-
-    def lay_out(self):
-        """Give every buffer its place: two may share one when the last instruction that mentions the first comes before the
-        first that mentions the second. Returns the arena's size in lanes, with all addresses made numbers."""
-        spans = OrderedDict()
-        sequence = [fields for block in ("forward", "backward") for _, fields in self.lists[block]]
-        for time, fields in enumerate(sequence):
-            for part in (fields, *(f for f in fields.values() if isinstance(f, dict))):
-                for ref in part.values():
-                    if isinstance(ref, Ref):
-                        first, _ = spans.get(ref.buffer, (time, time))
-                        spans[ref.buffer] = (first, time)
-        placed, top = [], 0
-        for buffer, (first, last) in spans.items():
-            if buffer.fixed:
-                first, last = 0, len(sequence)
-            at = 0
-            for start, end, f, l in sorted((p for p in placed if p[2] <= last and first <= p[3]), key=lambda p: p[0]):
-                if at + buffer.size <= start:
-                    break
-                at = max(at, end)
-            buffer.offset = at
-            placed.append((at, at + buffer.size, first, last))
-            top = max(top, at + buffer.size)
-
-        def number(fields):
-            return {k: number(v) if isinstance(v, dict) else v.buffer.offset + v.offset if isinstance(v, Ref) else v
-                    for k, v in fields.items()}
-        for block in ("forward", "backward"):
-            self.lists[block] = [(name, number(fields)) for name, fields in self.lists[block]]
-        return top
-
 
 class Plan:
     """One network's program: bind arrays, run it, finish the gradients."""
 
     def __init__(self, nodes, losses, backward, dtype):
         self.dtype, self.backward, self.losses = np.dtype(dtype), backward, losses
-        b = Builder(fuse(nodes), losses, backward, dtype)
-        arena = b.lay_out()
+        fused, covers = fuse(nodes)
+        b = Builder(fused, losses, backward, dtype, covers)
+        b.lists, b.work, arena = lay_out(b.lists, b.work, b.lane_bytes)
         self.arena_bytes = arena * b.lane_bytes
         self.params = b.updated
-        self.work, self.lanes = b.work, b.lanes
+        self.work, self.lanes, self.packs = b.work, b.lanes, len(b.lists["pack"])
         self._outputs, self._input_grads, self._loss_shapes = b.outputs, b.input_grads, b.losses
         self._limits = sorted(set(b.limits))
         self._has_hits = any(op.counts for _, op in losses)
         self.alone, self.buffers, self.random = b.alone, b.buffers, b.random > 0
         self._numbers = [k for k, (_, op) in enumerate(losses) if op.numbers]      # whose targets have a number type to check
+        segments = b.segments()
+        self._cut, self._sizes = len(segments) > 1, (b.packed, b.slot_bytes, b.stash_row, b.stat_row)
         self.program = b.engine.Program(
-            b.lists, b.segments(), arena, b.packed, b.slot_bytes, b.stash_row, b.stat_row, b.rows,
+            b.lists, segments, arena, b.packed, b.slot_bytes, b.stash_row, b.stat_row, b.rows,
             [(p.storage_grad().ctypes.data, p.data.size) for p in self.params], b.keep)
         self.runs = self.steps = 0
         self._before = ()
@@ -370,6 +352,17 @@ class Plan:
             raise ShapeError(f"{self.alone}: expected more than one number a channel in training, got a single sample")
         for k in self._numbers:
             self.losses[k][1].check(targets[k], self.dtype)
+
+    def bytes(self, n, n_threads):
+        """{what: bytes} that a run of n samples on so many threads needs. One arena a thread, or one a shard where the plan is
+        cut; at most 16 gradient slots; the stash has a row for every sample: linear in n for a given number of threads."""
+        packed, slot, stash, stats = self._sizes
+        shards, size = -(-n // self.lanes), self.dtype.itemsize
+        numbers = sum(math.prod(s) for s in (*(s for _, s in (*self._outputs, *self._input_grads)), *self._loss_shapes))
+        return {"arenas": (shards if self._cut else n_threads) * self.arena_bytes, "packed weights": packed * size,
+                "gradient slots": min(shards, MOST_SLOTS) * slot if self.backward else 0,
+                "stash": shards * self.lanes * stash * size if self.backward else 0,
+                "statistics": shards * stats * size, "outputs": n * (numbers + self._has_hits) * size}
 
     @property
     def grads_empty(self):

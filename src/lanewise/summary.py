@@ -109,24 +109,29 @@ class Summary:
 
     def __str__(self):
         head = ("Layer", "Type", "Output", "Parameters", "Multiply-adds", "Activations", "Sees")
-        lines = [(r.path or "(model)", r.type, _shape(r.output_shape), f"{r.parameters:,}", f"{r.multiply_adds:,}",
-                  _bytes(r.activation_bytes), _field(r.receptive_field)) for r in self.rows]
-        total = ("Total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}", _bytes(self.activation_bytes), "")
-        widths = [max(len(line[i]) for line in (head, total, *lines)) for i in range(len(head))]
-
-        def row(line):
-            return "  ".join(c.ljust(w) if i < 3 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))).rstrip()
-        rule = "-" * len(row(head))
-        note = f"Input {', '.join(map(_shape, self.input_shapes))}. Multiply-adds and activations are those of one sample; "
+        lines = [(r.path or "(model)", r.type, shape_text(r.output_shape), f"{r.parameters:,}", f"{r.multiply_adds:,}",
+                  bytes_text(r.activation_bytes), _field(r.receptive_field)) for r in self.rows]
+        total = ("Total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}", bytes_text(self.activation_bytes), "")
+        head, *lines, total = aligned([head, *lines, total], 3)
+        rule = "-" * len(head)
+        note = f"Input {', '.join(map(shape_text, self.input_shapes))}. Multiply-adds and activations are those of one sample; "
         note += "'Sees' is the receptive field in input pixels."
         if self.trainable != self.parameters:
             note += f" {self.trainable:,} of the parameters are trained."
-        return "\n".join([row(head), rule, *map(row, lines), rule, row(total), note])
+        return "\n".join([head, rule, *lines, rule, total, note])
 
     __repr__ = __str__
 
 
-def _shape(shape):
+def aligned(rows, left):
+    """Lines of text from rows of strings: the first `left` columns flush left, the others right."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip()
+            for row in rows]
+
+
+def shape_text(shape):
+    """(N, C, H, W) of a per-sample shape."""
     return f"({', '.join(map(str, ('N', *shape)))})"
 
 
@@ -134,7 +139,8 @@ def _field(field):
     return "?" if field is None else field if isinstance(field, str) else "x".join(map(str, field))
 
 
-def _bytes(n):
+def bytes_text(n):
+    """Bytes in the unit that suits them: 13.5 KB."""
     for unit in ("B", "KB", "MB"):
         if n < 1024:
             break
@@ -156,6 +162,23 @@ def summary(model, input_shape, dtype=None):
         _each("summary", dict(input_shape=1), input_shape=shape)
     number = next((p.data.dtype for p in model.parameters()), np.dtype(np.float32))
     values = [as_value(np.zeros((1, *shape), dtype or number)) for shape in shapes]
+    out, calls = trace(model, values)
+    ends = [v.node for v in (out if isinstance(out, (tuple, list)) else (out,))]
+    order = topological(ends)
+    place, fields = {n: i for i, n in enumerate(order)}, _fields(order)
+    seen, rows = set(), []
+    for path, kind, nodes, results in sorted((c for c in calls if c[3][-1] in place), key=lambda c: place[c[3][-1]]):
+        fresh = [p for n in nodes for p in n.op.params if not (id(p) in seen or seen.add(id(p)))]
+        rows.append(Row(path, kind, results[-1].shape, sum(p.data.size for p in fresh), sum(map(multiply_adds, nodes)),
+                        sum(math.prod(n.shape) for n in results if n in nodes) * number.itemsize, fields[results[-1]]))
+    sizes = [(p.data.size, p.requires_grad) for p in model.parameters()]
+    return Summary(rows, shapes, sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained))
+
+
+def trace(model, values):
+    """(what the model gives on traced values, the calls of layers in it: [(path, kind, nodes, nodes of the result)]).
+
+    A module that holds others and computes something itself has a call for each operation of its own."""
     calls, claimed, names = [], {v.node for v in values}, {id(m): n for n, m in model.named_modules()}
 
     def watch(module, inputs, out):
@@ -169,26 +192,17 @@ def summary(model, input_shape, dtype=None):
             calls.append((names.get(id(module), "?"), kind, nodes, ends if leaf else nodes))
     modules._watchers.append(watch)
     try:
-        out = model(*values)
+        return model(*values), calls
     finally:
         modules._watchers.remove(watch)
-    ends = [v.node for v in (out if isinstance(out, (tuple, list)) else (out,))]
-    order = topological(ends)
-    place, fields = {n: i for i, n in enumerate(order)}, _fields(order)
-    seen, rows = set(), []
-    for path, kind, nodes, results in sorted((c for c in calls if c[3][-1] in place), key=lambda c: place[c[3][-1]]):
-        fresh = [p for n in nodes for p in n.op.params if not (id(p) in seen or seen.add(id(p)))]
-        rows.append(Row(path, kind, results[-1].shape, sum(p.data.size for p in fresh), sum(map(_multiply_adds, nodes)),
-                        sum(math.prod(n.shape) for n in results if n in nodes) * number.itemsize, fields[results[-1]]))
-    sizes = [(p.data.size, p.requires_grad) for p in model.parameters()]
-    return Summary(rows, shapes, sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained))
 
 
 def _lookup(table, op):
     return next((table[c] for c in type(op).__mro__ if c in table), None)
 
 
-def _multiply_adds(node):
+def multiply_adds(node):
+    """Multiply-adds of a sample in a node of the graph."""
     if isinstance(node.op, MatMul):
         return math.prod(node.shape) * node.inputs[0].shape[-1]
     count = _lookup(MULTIPLY_ADDS, node.op)

@@ -126,6 +126,12 @@ class Trainer:
                 parts = [feed.array[i:i + CHUNK] for i in range(0, feed.n, CHUNK)]
             return np.concatenate([_numbers(self.model(p)) for p in parts])
 
+    def profile(self, data, batch_size=128, repeats=20):
+        """Where a training step's time and memory go: lanewise.profile of this model, loss and optimizer; trains nothing."""
+        self._check_loss()
+        from .profiling import profile
+        return profile(self.model, data, self.loss_fn, self.optimizer, batch_size, repeats)
+
 
 @contextmanager
 def _evaluating(model):

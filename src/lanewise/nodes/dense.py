@@ -87,5 +87,6 @@ class Linear(Op):
         parts = [(*addresses, adds[0])] if adds[0] == adds[1] else [(addresses[0], 0, adds[0]), (0, addresses[1], adds[1])]
         for grad, bias_grad, add in parts:
             if grad or bias_grad:
+                b.flops(2 * outs * ins if grad else 0)
                 b.emit("reduce", "dense_grad", x=x_row, x_pitch=x_pitch, dy=dy_row, dy_pitch=dy_pitch, ins=ins, outs=outs,
                        grad=grad, bias_grad=bias_grad, add=add)

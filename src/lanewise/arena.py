@@ -1,0 +1,51 @@
+"""The arena of a plan: where every buffer lies, and which instruction needs it first."""
+from collections import OrderedDict
+from typing import NamedTuple, Optional
+
+from .nodes.base import Ref
+
+
+class Work(NamedTuple):
+    """An instruction: its place in the program, and what it is there for."""
+    block: str                      # "forward", "backward", "reduce", or "join": between segments, numbered throughout
+    index: int
+    name: str
+    flops: int                      # floating-point operations a sample, 0 for what does not multiply and add
+    places: Optional[tuple]         # the nodes it computes, numbers in topological(nodes) of the plan's outputs; None: a loss
+    bytes: int                      # of the arena: what it is the first to write, before places are shared
+
+
+def lay_out(lists, work, lane_bytes):
+    """Give every buffer of the instructions {block: [(name, fields)]} its place: two may share one when the last instruction
+    that mentions the first comes before the first that mentions the second. (The lists with all addresses made numbers, the
+    Work with its bytes, the arena's size in lanes.)"""
+    spans, made = OrderedDict(), {}
+    sequence = [fields for block in ("forward", "backward") for _, fields in lists[block]]
+    for time, fields in enumerate(sequence):
+        for part in (fields, *(f for f in fields.values() if isinstance(f, dict))):
+            for ref in part.values():
+                if isinstance(ref, Ref):
+                    if ref.buffer not in spans:
+                        made[time] = made.get(time, 0) + ref.buffer.size * lane_bytes
+                    first, _ = spans.get(ref.buffer, (time, time))
+                    spans[ref.buffer] = (first, time)
+    placed, top = [], 0
+    for buffer, (first, last) in spans.items():
+        if buffer.fixed:
+            first, last = 0, len(sequence)
+        at = 0
+        for start, end, f, l in sorted((p for p in placed if p[2] <= last and first <= p[3]), key=lambda p: p[0]):
+            if at + buffer.size <= start:
+                break
+            at = max(at, end)
+        buffer.offset = at
+        placed.append((at, at + buffer.size, first, last))
+        top = max(top, at + buffer.size)
+
+    def number(fields):
+        return {k: number(v) if isinstance(v, dict) else v.buffer.offset + v.offset if isinstance(v, Ref) else v
+                for k, v in fields.items()}
+    start = {"forward": 0, "backward": len(lists["forward"])}
+    lists = {block: [(name, number(fields)) for name, fields in items] if block in start else items
+             for block, items in lists.items()}
+    return lists, [w._replace(bytes=made.get(start[w.block] + w.index, 0)) if w.block in start else w for w in work], top

@@ -1,0 +1,152 @@
+"""Pictures of what a classifier answers: confusion, its worst mistakes, what it looks at."""
+import numpy as np
+
+from ..data.dataset import Dataset
+from ..errors import LabelError, ShapeError
+from ..graph import tensor
+from ..nn import Module
+from ..train import Trainer, _evaluating
+from .look import (AMOUNT, LETTER, SMALL, TEXT, axes, captioned, colour_bar, count, figure, labelled, labels_of, names_of,
+                   pictures, shorten, show, title)
+
+MOST_NAMES = 20                 # classes that have names and numbers in a confusion matrix
+FIELD = 3.0                     # inches of a row of its fields, about
+
+
+def _answers(who, source, data):
+    # (scores (N, C) or None, labels predicted (N,))
+    if isinstance(source, Module):
+        source = Trainer(source, None).predict(data if isinstance(data, Dataset) else data[0])
+    found = np.asarray(source)
+    if found.ndim == 1 and found.dtype.kind in "iu":
+        return None, labels_of(who, found)
+    if found.ndim != 2 or found.shape[1] < 2 or found.dtype.kind != "f":
+        raise ShapeError(f"{who}: expected a model, scores (N, classes) or labels (N,), got {found.dtype} {found.shape}")
+    return found, found.argmax(1)
+
+
+def _probabilities(scores):
+    # softmax of scores; of what is probabilities already, themselves
+    p = np.asarray(scores, np.float64)
+    if p.min() >= 0 and np.allclose(p.sum(1), 1, atol=1e-4):
+        return p
+    p = np.exp(p - p.max(1, keepdims=True))
+    return p / p.sum(1, keepdims=True)
+
+
+def confusion(source, data, names=None, ax=None):
+    """The confusion matrix: a row a true class, a column a predicted one, colours the share of the row; the Axes.
+
+    `source`: a model, its scores (N, C) or predicted labels (N,); `data`: a Dataset, (x, y) arrays, or for scores and labels
+    the true labels (N,) alone. Up to 20 classes have names, and the counts in their fields; more have numbers at the axes."""
+    if isinstance(data, Dataset) or isinstance(data, (tuple, list)) and len(data) == 2 and np.ndim(data[1]):
+        _, labels, dataset = labelled("confusion", data)
+    elif isinstance(source, Module):
+        raise TypeError(f"confusion: expected a Dataset or (x, y) arrays for a model, got {type(data).__name__}")
+    else:
+        labels, dataset = labels_of("confusion", data), None
+    scores, found = _answers("confusion", source, data)
+    if len(found) != len(labels):
+        raise ShapeError(f"confusion: expected as many answers as labels ({len(labels)}), got {len(found)}")
+    n = max(int(labels.max()) + 1, int(found.max()) + 1, 0 if scores is None else scores.shape[1], len(names or ()))
+    names, table = names_of("confusion", names, dataset, n), np.zeros((n, n), np.int64)
+    np.add.at(table, (labels, found), 1)
+    share = table / np.maximum(table.sum(1, keepdims=True), 1)
+    ax = axes(ax)
+    from matplotlib.colors import PowerNorm
+    image = ax.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    ax.spines[:].set_visible(False)
+    size = TEXT - 1 if n <= 10 else SMALL if n <= 14 else SMALL - 1
+    if n <= MOST_NAMES:
+        text = [shorten(k, 0.9, size) for k in names[:n]]
+        wide = max(map(len, text)) * size * LETTER > 72 * FIELD / n
+        ax.set_xticks(range(n), text, fontsize=size, rotation=45 if wide else 0, ha="right" if wide else "center",
+                      rotation_mode="anchor")
+        ax.set_yticks(range(n), text, fontsize=size)
+        ax.tick_params(length=0)
+        size = min(size, 18 - len(str(table.max())) - n / 2)
+        for row, col in zip(*np.nonzero(table)):
+            ax.text(col, row, f"{table[row, col]}", ha="center", va="center", fontsize=size,
+                    color="white" if share[row, col] > 0.3 else "black")
+    ax.set_xlabel("predicted", fontsize=TEXT)
+    ax.set_ylabel("true", fontsize=TEXT)
+    colour_bar(ax, image, "share of the true class")
+    title(ax, f"accuracy {100 * np.trace(table) / len(labels):.1f} % of {len(labels):,}")
+    return ax
+
+
+def mistakes(source, data, n=12, cols=None, names=None, mean=None, std=None, fig=None):
+    """The n wrong answers that give the true class the least probability, worst first; the Figure.
+
+    Above each image: the predicted class with its probability, the true one with its own. `source`: a model, or its scores
+    (N, C), which softmax makes probabilities of; `data`: a Dataset or (x, y) arrays. Images are shown as in samples()."""
+    images, labels, dataset = labelled("mistakes", data)
+    n = count("mistakes", "n", n)
+    scores, found = _answers("mistakes", source, data)
+    if scores is None:
+        raise TypeError("mistakes: expected a model or scores (N, classes), got labels")
+    if len(scores) != len(labels):
+        raise ShapeError(f"mistakes: expected as many scores as labels ({len(labels)}), got {len(scores)}")
+    if labels.max() >= scores.shape[1]:
+        raise LabelError(f"mistakes: expected labels from 0 to {scores.shape[1] - 1}, got {labels.max()}")
+    names = names_of("mistakes", names, dataset, scores.shape[1])
+    p, rows = _probabilities(scores), np.arange(len(labels))
+    wrong = np.flatnonzero(found != labels)
+    worst = wrong[np.argsort(p[wrong, labels[wrong]], kind="stable")][:n]
+    if not len(worst):
+        fig = figure(fig)
+        fig.text(0.5, 0.5, f"no mistake in {len(labels):,}", ha="center", fontsize=TEXT)
+        return fig
+    captions = [f"{p[i, found[i]]:.2f} {names[found[i]]}\n{p[i, labels[i]]:.2f} {names[labels[i]]}" for i in worst]
+    fig = captioned(fig, pictures("mistakes", images[worst], mean, std), captions, cols, 2)
+    fig.suptitle(f"{len(wrong):,} mistakes in {len(rows):,}: predicted above, true below, with probabilities", x=0.01,
+                 ha="left", fontsize=TEXT)
+    return fig
+
+
+def saliency_map(model, x, classes=None):
+    """|d score[class] / d x|, the largest over channels, of images x (N, C, H, W): (N, H, W) (Simonyan, Vedaldi and Zisserman
+    2014). `classes` (N,): those predicted by default. In evaluation mode; the model's gradients are left as they were."""
+    x = np.asarray(x)
+    x = x.astype(np.float32) / 255 if x.dtype == np.uint8 else x
+    if x.ndim != 4:
+        raise ShapeError(f"saliency: expected images (N, C, H, W), got shape {x.shape}")
+    kept = [(p, None if p.grad is None else p.grad.copy()) for p in model.parameters()]
+    leaf = tensor(x, requires_grad=True)
+    try:
+        with _evaluating(model):
+            scores = model(leaf)
+            classes = scores.argmax(1) if classes is None else labels_of("saliency", np.atleast_1d(classes))
+            if len(classes) not in (1, len(x)):
+                raise ShapeError(f"saliency: expected a label, or one for each of {len(x)} images, got {len(classes)}")
+            if classes.max() >= scores.shape[1]:
+                raise LabelError(f"saliency: expected labels from 0 to {scores.shape[1] - 1}, got {classes.max()}")
+            onehot = np.zeros(scores.shape, x.dtype)
+            onehot[np.arange(len(x)), classes] = 1
+            (scores * onehot).sum().backward()
+    finally:
+        for p, grad in kept:
+            p.grad = grad
+    return np.abs(leaf.grad).max(1)
+
+
+def saliency(model, image, label=None, titles=None, fig=None):
+    """Images above, below how much each pixel moves the score of a class (saliency_map); the Figure.
+
+    `image`: (C, H, W), or several (N, C, H, W), as the model takes them; `label`: the class, or one for each image, those
+    predicted by default; `titles`: above the images."""
+    x = np.asarray(image)
+    x = x[None] if x.ndim == 3 else x
+    maps, shown = saliency_map(model, x, label), pictures("saliency", x)
+    titles = [""] * len(x) if titles is None else [str(t) for t in ([titles] if isinstance(titles, str) else titles)]
+    if len(titles) != len(x):
+        raise ValueError(f"saliency: expected {len(x)} titles, got {len(titles)}")
+    wide = min(14.0, max(4.0, 1.2 * len(x)))
+    fig = figure(fig, *((3.0, 5.0) if len(x) == 1 else (wide, 0.3 + 2 * wide / len(x))))
+    panels, width = fig.subplots(2, len(x), squeeze=False), fig.bbox.width / fig.dpi / len(x)
+    for (top, below), picture, heat, text in zip(panels.T, shown, maps, titles):
+        show(top, picture)
+        top.set_title(shorten(text, width, SMALL), fontsize=SMALL, pad=2)
+        below.imshow(heat, cmap=AMOUNT, interpolation="nearest")
+        below.set_axis_off()
+    return fig
