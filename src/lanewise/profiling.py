@@ -289,7 +289,7 @@ class _Measurement:
     def _reduction(self):
         def call(times):
             for _ in range(times):
-                self.plan.program.run(0, (), REDUCE, False, self.threads)
+                self.plan.program.run(0, [], REDUCE, False, self.threads)
         return self._turns(call)
 
     def _busiest(self):
