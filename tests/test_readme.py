@@ -35,7 +35,7 @@ def test_python_runs(tmp_path, monkeypatch, capsys):
 def test_commands_parse(line):
     """Each `lanewise ...` line is one that the command accepts."""
     _, name, *args = shlex.split(line)
-    cli.main.commands[name].make_context(name, args)
+    cli.main.commands[name].make_context(name, args, parent=cli.main.make_context("lanewise", []))
 
 
 def test_the_two_commands_are_at_the_top():
