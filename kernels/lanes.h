@@ -156,6 +156,8 @@ LANE void lane_unzip(lane_t a, lane_t b, lane_t *even, lane_t *odd) {
     *even = lane_pick(a, b, places);
     *odd = lane_pick(a, b, places + 1);
 }
+/* Lanes 0 and 1, 2 and 3, ... exchanged. */
+LANE lane_t lane_swap(lane_t a) { const mask_t places = mask_iota() ^ 1; return lane_pick(a, a, places); }
 /* LANES x LANES transpose: log2(LANES) rounds of interleaving row i with row i + LANES/2. */
 LANE void lane_transpose(lane_t *r) {
     const mask_t low = LANE_LOW, high = low + LANES / 2;
