@@ -31,8 +31,8 @@ cdef inline double between(uint32_t word, double low, double high) noexcept nogi
 cdef void draw(const Augmented* a, uint64_t key, idx position, Drawn* drawn) noexcept nogil:
     cdef uint32_t words[3][4 * LANE_MAX]
     cdef uint32_t span = <uint32_t> (2 * a.shift + 1)
-    cdef idx i, l
-    for i in range(3):
+    cdef idx i, l, needed = 3 if a.brightness else 2
+    for i in range(needed):
         philox(key, <uint32_t> position, <uint32_t> i, 0, words[i])
     for l in range(LANES):
         drawn[l].dy = <idx> mul_high(words[0][l], span) - a.shift
@@ -43,7 +43,7 @@ cdef void draw(const Augmented* a, uint64_t key, idx position, Drawn* drawn) noe
         drawn[l].row = <idx> mul_high(words[1][LANES + l], <uint32_t> a.gather.rows) - a.cutout // 2
         drawn[l].col = <idx> mul_high(words[1][2 * LANES + l], <uint32_t> a.gather.cols) - a.cutout // 2
         drawn[l].contrast = between(words[1][3 * LANES + l], 1 - a.contrast, 1 + a.contrast)
-        drawn[l].brightness = between(words[2][l], -a.brightness, a.brightness)
+        drawn[l].brightness = between(words[2][l], -a.brightness, a.brightness) if a.brightness else 0
 
 
 cdef inline idx padded(idx i, idx n, int pad) noexcept nogil:
@@ -61,31 +61,37 @@ cdef inline idx padded(idx i, idx n, int pad) noexcept nogil:
 
 
 cdef void move_whole(const Augmented* a, const Drawn* d, const pixel_t* x, pixel_t* y) noexcept nogil:
-    # y[c][h][w] = x[c][h + dy][w + dx], of the flipped image where it is flipped.
-    cdef idx rows = a.gather.rows, cols = a.gather.cols, c, h, w, j
-    cdef idx low = least(cols, most(0, -d.dx)), high = most(low, least(cols, cols - d.dx))
+    # y[c][h][w] = x[c][h + dy][w + dx], of the flipped image where it is flipped. First what comes from inside, in one piece
+    # where it is not flipped; then the columns and the rows that come from outside.
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, c, h, w, j, k
+    cdef idx top = least(rows, most(0, -d.dy)), bottom = most(top, least(rows, rows - d.dy))
+    cdef idx left = least(cols, most(0, -d.dx)), right = most(left, least(cols, cols - d.dx))
     cdef const pixel_t* line
+    cdef pixel_t* to
     for c in range(a.gather.channels):
-        for h in range(rows):
+        if d.flip:
+            for h in range(top, bottom):
+                to = y + h * cols
+                line = x + (h + d.dy) * cols + cols - 1 - d.dx
+                for w in range(left, right):
+                    to[w] = line[-w]
+        elif bottom > top and right > left:
+            memcpy(y + top * cols + left, x + (top + d.dy) * cols + left + d.dx,
+                   ((bottom - top - 1) * cols + right - left) * sizeof(pixel_t))
+        for k in range(left + cols - right):
+            w = k if k < left else k - left + right
+            j = padded(w + d.dx, cols, a.pad)
+            line = x + d.dy * cols + (cols - 1 - j if d.flip else j)
+            for h in range(top, bottom):
+                y[h * cols + w] = 0 if j < 0 else line[h * cols]
+        for k in range(top + rows - bottom):
+            h = k if k < top else k - top + bottom
             j = padded(h + d.dy, rows, a.pad)
             if j < 0:
-                memset(y, 0, cols * sizeof(pixel_t))
+                memset(y + h * cols, 0, cols * sizeof(pixel_t))
             else:
-                line = x + j * cols
-                for w in range(low):
-                    j = padded(w + d.dx, cols, a.pad)
-                    y[w] = 0 if j < 0 else line[cols - 1 - j if d.flip else j]
-                if d.flip:
-                    line += cols - 1 - d.dx
-                    for w in range(low, high):
-                        y[w] = line[-w]
-                    line -= cols - 1 - d.dx
-                else:
-                    memcpy(y + low, line + low + d.dx, (high - low) * sizeof(pixel_t))
-                for w in range(high, cols):
-                    j = padded(w + d.dx, cols, a.pad)
-                    y[w] = 0 if j < 0 else line[cols - 1 - j if d.flip else j]
-            y += cols
+                memcpy(y + h * cols, y + (j - d.dy) * cols, cols * sizeof(pixel_t))
+        y += rows * cols
         x += rows * cols
 
 
@@ -100,7 +106,7 @@ cdef void move_between(const Augmented* a, const Drawn* d, const pixel_t* x, rea
     cdef double s = sin(d.angle) / d.factor, t = cos(d.angle) / d.factor, v, u = d.dx - mid_col
     cdef int64_t row, col, down = <int64_t> (s * one), right = <int64_t> (side * t * one)
     cdef idx c, h, w, i, j, i1, j1
-    cdef real_t p, q, top, low
+    cdef real_t p, q, top, low, part = 1 / 16777216.0
     cdef const pixel_t* at
     for h in range(rows):
         v = h + d.dy - mid_row
@@ -108,8 +114,8 @@ cdef void move_between(const Augmented* a, const Drawn* d, const pixel_t* x, rea
         col = <int64_t> ((mid_col + side * (t * u - s * v)) * one)
         for w in range(cols):
             i, j = row >> 32, col >> 32
-            p = <real_t> (<uint32_t> row * (1 / one))
-            q = <real_t> (<uint32_t> col * (1 / one))
+            p = <real_t> <int> (row >> 8 & 0xffffff) * part
+            q = <real_t> <int> (col >> 8 & 0xffffff) * part
             if 0 <= i < rows - 1 and 0 <= j < cols - 1:
                 at = x + i * cols + j
                 for c in range(a.gather.channels):

@@ -58,7 +58,8 @@ def augmented(images, augment, key, first=0, mix=None, mean=0.0, std=1.0):
         x = x.astype(float) / unit
         d = drawn(augment, key, first + n, x.shape)
         m = x.mean()
-        x = (m + d["contrast"] * (moved(x, augment, d) - m) + d["brightness"] - mean) / std
+        a = d["contrast"]
+        x = (a * moved(x, augment, d) + (1 - a) * m + d["brightness"] - mean) / std
         k = augment.cutout
         top, left = d["row"] - k // 2, d["col"] - k // 2
         x[:, max(top, 0):max(top + k, 0), max(left, 0):max(left + k, 0)] = 0

@@ -4,8 +4,8 @@ from .dataset import Batch, Dataset
 from .folder import from_folder
 from .readers import read_cifar10, read_idx, read_npz
 from .sets import SETS, home, load, where
-from .split import split
-from .statistics import statistics
+from .splits import split
+from .pixels import statistics
 
 __all__ = ["Augment", "Batch", "Dataset", "SETS", "from_folder", "home", "load", "read_cifar10", "read_idx", "read_npz", 
            "split", "statistics", "where"]

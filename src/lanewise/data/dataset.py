@@ -7,7 +7,7 @@ from ..errors import DataError, DtypeError, LabelError, ShapeError
 from ..graph import Feed, as_value
 from ..rng import as_rng
 from .augment import Augment
-from .statistics import statistics
+from .pixels import statistics
 
 
 def check_batch_size(value):

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import DataError
 from .dataset import Dataset
-from .statistics import statistics
+from .pixels import statistics
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 PARTS = {"test", "testing", "train", "training", "val", "valid", "validation"}
