@@ -60,37 +60,39 @@ cdef inline idx padded(idx i, idx n, int pad) noexcept nogil:
     return i if i < n else 2 * n - 2 - i
 
 
-cdef void move_whole(const Augmented* a, const Drawn* d, const pixel_t* x, pixel_t* y) noexcept nogil:
-    # y[c][h][w] = x[c][h + dy][w + dx], of the flipped image where it is flipped. First what comes from inside, in one piece
-    # where it is not flipped; then the columns and the rows that come from outside.
-    cdef idx rows = a.gather.rows, cols = a.gather.cols, c, h, w, j, k
-    cdef idx top = least(rows, most(0, -d.dy)), bottom = most(top, least(rows, rows - d.dy))
-    cdef idx left = least(cols, most(0, -d.dx)), right = most(left, least(cols, cols - d.dx))
+cdef inline void move_along(const Augmented* a, const Drawn* d, const pixel_t* x, pixel_t* y, idx n) noexcept nogil:
+    # n rows: y[h][w] = x[h][w + dx], or flipped. What comes from inside, without a flip in one piece, then the other columns.
+    cdef idx cols = a.gather.cols, h, w, j, k, left = least(cols, most(0, -d.dx)), right = most(left, least(cols, cols - d.dx))
     cdef const pixel_t* line
-    cdef pixel_t* to
+    if d.flip:
+        for h in range(n):
+            line = x + h * cols + cols - 1 - d.dx
+            for w in range(left, right):
+                y[h * cols + w] = line[-w]
+    elif right > left:
+        memcpy(y + left, x + left + d.dx, ((n - 1) * cols + right - left) * sizeof(pixel_t))
+    for k in range(left + cols - right):
+        w = k if k < left else k - left + right
+        j = padded(w + d.dx, cols, a.pad)
+        line = x + (cols - 1 - j if d.flip else j)
+        for h in range(n):
+            y[h * cols + w] = 0 if j < 0 else line[h * cols]
+
+
+cdef void move_whole(const Augmented* a, const Drawn* d, const pixel_t* x, pixel_t* y) noexcept nogil:
+    # y[c][h][w] = x[c][h + dy][w + dx], of the flipped image where it is flipped.
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, c, h, j, k
+    cdef idx top = least(rows, most(0, -d.dy)), bottom = most(top, least(rows, rows - d.dy))
     for c in range(a.gather.channels):
-        if d.flip:
-            for h in range(top, bottom):
-                to = y + h * cols
-                line = x + (h + d.dy) * cols + cols - 1 - d.dx
-                for w in range(left, right):
-                    to[w] = line[-w]
-        elif bottom > top and right > left:
-            memcpy(y + top * cols + left, x + (top + d.dy) * cols + left + d.dx,
-                   ((bottom - top - 1) * cols + right - left) * sizeof(pixel_t))
-        for k in range(left + cols - right):
-            w = k if k < left else k - left + right
-            j = padded(w + d.dx, cols, a.pad)
-            line = x + d.dy * cols + (cols - 1 - j if d.flip else j)
-            for h in range(top, bottom):
-                y[h * cols + w] = 0 if j < 0 else line[h * cols]
+        if bottom > top:
+            move_along(a, d, x + (top + d.dy) * cols, y + top * cols, bottom - top)
         for k in range(top + rows - bottom):
             h = k if k < top else k - top + bottom
             j = padded(h + d.dy, rows, a.pad)
             if j < 0:
                 memset(y + h * cols, 0, cols * sizeof(pixel_t))
             else:
-                memcpy(y + h * cols, y + (j - d.dy) * cols, cols * sizeof(pixel_t))
+                move_along(a, d, x + j * cols, y + h * cols, 1)
         y += rows * cols
         x += rows * cols
 

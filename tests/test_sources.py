@@ -260,6 +260,15 @@ def test_pandas(rng):
     assert t.predict(frame).shape == (20, 2) and len(split((frame, series), 0.5)[0][0]) == 10
 
 
+def test_one_batch(rng):
+    """What batch() gives is data too: evaluated and predicted as its rows, normalised."""
+    ds = made(rng)
+    t, rows = trainer(20, 4), rng.permutation(40)[:30]
+    whole, part = t.predict(ds), ds.batch(rows)
+    assert_allclose(t.predict(part[0]), whole[rows], rtol=1e-5, atol=1e-5)
+    assert t.evaluate(part)["loss"] == pytest.approx(t.evaluate(ds.subset(rows))["loss"], rel=1e-5)
+
+
 # -- batches of others ---------------------------------------------------------------------------------------------------
 
 class Loader:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from .data.dataset import Dataset
+from .data.dataset import Batch, Dataset
 from .data.sources import as_source, count_batches
 from .errors import NonFiniteError
 from .graph import Value, leaf
@@ -123,12 +123,12 @@ class Trainer:
         return result
 
     def predict(self, x):
-        """The model's output, (N, ...) array, for an array or a Dataset's images."""
+        """The model's output, (N, ...) array, for an array, a Batch or a Dataset's images."""
         with _evaluating(self.model):
             if isinstance(x, Dataset):
                 parts = [b for b, _ in x.batches(CHUNK, shuffle=False, augment=False)]
             else:
-                _, feed = leaf(x)
+                _, feed = leaf(np.asarray(x) if isinstance(x, Batch) else x)
                 parts = [feed.array[i:i + CHUNK] for i in range(0, feed.n, CHUNK)]
             return np.concatenate([_numbers(self.model(p)) for p in parts])
 

@@ -56,8 +56,8 @@ def from_folder(path, size=None, channels=None, classes=None):
                     raise DataError(f"{files[other]}: expected {size[0]}x{size[1]} pixels as in {files[0].name}, got "
                                     f"{'x'.join(map(str, heads[other][1]))}: pass size=(height, width)")
         images = np.empty((len(files), channels, *size), np.uint8)
-        for image, pixels in zip(images, pool.map(lambda file: _pixels(file, tuple(size), channels), files)):
-            image[...] = pixels
+        for _ in pool.map(lambda image, file: _read(image, file, tuple(size)), images, files):
+            pass
     mean, std = statistics(images)
     return Dataset(images, np.array(labels), mean, np.where(std > 0, std, 1), classes)
 
@@ -101,8 +101,8 @@ def _head(file):
     return _open(file, read)
 
 
-def _pixels(file, size, channels):
-    """(C, H, W) uint8."""
+def _read(to, file, size):
+    """Fill (C, H, W) uint8 with an image's pixels."""
     def read(image):
         from PIL import Image, ImageOps
         image = ImageOps.exif_transpose(image)
@@ -110,8 +110,8 @@ def _pixels(file, size, channels):
             image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
         elif image.mode == "F":
             raise DataError(f"{file}: expected pixels of 8 or 16 bits, got floating-point numbers")
-        image = image.convert("L" if channels == 1 else "RGB")
+        image = image.convert("L" if len(to) == 1 else "RGB")
         if image.size != size[::-1]:
             image = image.resize(size[::-1], Image.Resampling.BILINEAR)
-        return np.asarray(image).reshape(*size, channels).transpose(2, 0, 1)
-    return _open(file, read)
+        to[...] = np.asarray(image).reshape(*size, len(to)).transpose(2, 0, 1)
+    _open(file, read)

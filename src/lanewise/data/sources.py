@@ -10,7 +10,7 @@ class Arrays:
     """(x, y) arrays as batches: what a Dataset does, for any kind of target."""
 
     def __init__(self, x, y):
-        (_, _, self.scale, *_), feed = leaf(x)
+        (_, _, self.scale, *_), feed = leaf(np.asarray(x) if isinstance(x, Batch) else x)
         self.x, self.y = feed.array, np.asarray(y)
         if self.y.shape[:1] != self.x.shape[:1]:
             raise ShapeError(f"expected as many targets as inputs ({len(self.x)}), got targets of shape {self.y.shape}")
@@ -65,6 +65,9 @@ def as_source(data):
 def count_batches(source, batch_size):
     """How many batches a pass has; None where the source cannot tell."""
     size = check_batch_size(batch_size)
-    if isinstance(source, Batches):
-        return len(source.source) if hasattr(source.source, "__len__") else None
-    return -(-len(source) // size)
+    if not isinstance(source, Batches):
+        return -(-len(source) // size)
+    try:
+        return len(source.source)
+    except TypeError:                                   # also what a DataLoader of unknown length raises
+        return None
