@@ -102,7 +102,8 @@ cdef inline real_t pixel(const pixel_t* x, idx row, idx col, idx cols) noexcept 
 
 
 cdef void move_between(const Augmented* a, const Drawn* d, const pixel_t* x, real_t* y) noexcept nogil:
-    # y[c][h][w] = x[c] at the place that (h, w) came from, between its four neighbours. Places are in units of 2^-32 pixel.
+    # y[c][h][w] = x[c] at the place that (h, w) came from, between its four neighbours. Places are in
+    # units of 2^-32 pixel, weights of 2^-24.
     cdef idx rows = a.gather.rows, cols = a.gather.cols, size = rows * cols
     cdef double one = 4294967296.0, mid_row = (rows - 1) / 2.0, mid_col = (cols - 1) / 2.0, side = -1 if d.flip else 1
     cdef double s = sin(d.angle) / d.factor, t = cos(d.angle) / d.factor, v, u = d.dx - mid_col

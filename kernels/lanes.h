@@ -75,7 +75,23 @@ LANE void lane_store_some(real_t *p, lane_t v, ptrdiff_t n) {
     for (int i = 0; i < n; i++) p[i] = v[i];
 #endif
 }
+/* gcc 12 converts the bytes of a vector one by one: gathering 28x28 bytes took 430 ns a sample, and takes NNN. */
+#if defined(__SSE4_1__) && !defined(LANES_F64)
+#include <immintrin.h>
+LANE lane_t lane_load_u8(const uint8_t *p) {
+#if LANE_BYTES == 64
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
+#elif LANE_BYTES == 32
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#else
+    int four;
+    memcpy(&four, p, sizeof four);
+    return _mm_cvtepi32_ps(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(four)));
+#endif
+}
+#else
 LANE lane_t lane_load_u8(const uint8_t *p) { bytes_t b; memcpy(&b, p, sizeof b); return __builtin_convertvector(b, lane_t); }
+#endif
 LANE mask_t lane_gt(lane_t a, lane_t b) { return a > b; }
 LANE mask_t lane_lt(lane_t a, lane_t b) { return a < b; }
 LANE mask_t lane_le(lane_t a, lane_t b) { return a <= b; }
