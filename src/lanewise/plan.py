@@ -247,13 +247,11 @@ class Builder:
             self.keep.append(array)
             scale = array.ctypes.data
         fields = dict(**self._moved(x, len(node.shape) == 3), scale=scale, bound=self.bind(x.rows * x.cols * x.channels))
-        augment = node.op.augment
-        if augment is None:
+        if node.op.augment is None:
             self.emit("forward", "gather", **fields)
         else:
-            numbers = math.prod(node.shape) if augment.move else 0          # moved images are bytes where they stay whole pixels
-            work = Ref(Buffer(-(-numbers // (self.real_bytes if node.op.kind == "uint8" and augment.exact else 1))), 0)
-            self.emit("forward", "gather_augmented", gather=fields, work=work, **augment.fields())
+            work = Ref(Buffer(node.op.augment.room(node.shape, node.op.kind, self.real_bytes)), 0)
+            self.emit("forward", "gather_augmented", gather=fields, work=work, **node.op.augment.fields())
 
     def bring(self, bound, shape):
         """A bound array (N, ...) in lanes: where it lies."""

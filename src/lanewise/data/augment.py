@@ -87,10 +87,10 @@ class Augment:
         """How images are moved: not, by whole pixels, or between pixels."""
         return BETWEEN if self.rotate or self.scale != (1, 1) else WHOLE if self.shift or self.flip else NOT
 
-    @property
-    def exact(self):
-        """Whether pixels are moved, and stay what they are."""
-        return self.move == WHOLE
+    def room(self, shape, kind, real_bytes):
+        """Lanes that moved images (C, H, W) of a shard take: bytes stay bytes where they move by whole pixels."""
+        numbers = math.prod(shape) if self.move else 0
+        return -(-numbers // real_bytes) if self.move == WHOLE and kind == "uint8" else numbers
 
     def fields(self):
         """Those of the instruction."""
