@@ -30,6 +30,7 @@ include "peak.pxi"
 include "scan.pxi"
 include "batchnorm.pxi"
 include "dropout.pxi"
+include "augment.pxi"
 include "resample.pxi"
 include "layer_norm.pxi"
 include "embedding.pxi"
@@ -236,8 +237,9 @@ cdef class Program:
         return 0
 
     def run(self, idx n, list arrays, idx phases, bint accumulate, int threads, uint64_t key=0):
-        """Run `phases` (1 forward, 2 backward, 4 reduce) on n samples; `arrays`: one for each bound array, or a pair
-        (array, int64 index of the rows); `key`: of the random numbers. The reduction alone is that of the last run. True unless
+        """Run `phases` (1 forward, 2 backward, 4 reduce) on n samples; `arrays`: one for each bound array, or
+        (array, int64 index of the rows), or (array, index, key, position, mix) of samples to augment; `key`: of the random
+        numbers. The reduction alone is that of the last run. True unless
         a gradient is not finite."""
         cdef Py_buffer views[64]
         cdef idx i, held = 0, row, need
@@ -266,6 +268,14 @@ cdef class Program:
                     if views[held - 1].itemsize != 8 or views[held - 1].len < n * 8:
                         raise ValueError("a batch's index is too short")
                     b.index = <const int64_t*> views[held - 1].buf
+                    if len(array) > 2:
+                        b.key, b.position, b.mix = array[2], array[3], NULL
+                        if array[4] is not None:
+                            PyObject_GetBuffer(array[4], &views[held], PyBUF_C_CONTIGUOUS)
+                            held += 1
+                            if views[held - 1].itemsize != 8 or views[held - 1].len < n * 8:
+                                raise ValueError("a batch's parts of mixtures are too few")
+                            b.mix = <const double*> views[held - 1].buf
                     array = array[0]
                     need = 1
                 PyObject_GetBuffer(array, &views[held], PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writable else 0))

@@ -8,19 +8,16 @@ cdef struct Gather:
     idx scale                   # address of scale[C] then shift[C], or 0; applied to uint8 input
 
 
-cdef void gather(Context* ctx, const Args* args) noexcept nogil:
-    # y[h][w][c] = x[n][c][h][w] * scale[c] + shift[c]; the lanes beyond the batch repeat a sample (a function that
-    # is not finite at 0 would make a NaN of their gradient of 0) or are zero.
-    cdef const Gather* f = &args.gather
-    cdef Bound* b = ctx.bound + f.bound
-    cdef const char* rows[LANE_MAX]
+cdef enum: FROM_U8, FROM_REAL, FROM_SCALED      # what a sample's numbers are: uint8, as they are, or real_t that is scaled
+
+
+cdef inline void to_lanes(Context* ctx, const Gather* f, const char** rows, int kind) noexcept nogil:
+    # y[h][w][c] = rows[lane][c][h][w] * scale[c] + shift[c].
     cdef lane_t block[LANE_MAX]
     cdef real_t line[LANE_MAX]
     cdef real_t scale, shift
     cdef lane_t* y
     cdef idx c, h, w, i, l, at, n, cols = f.cols, lines = f.rows
-    for l in range(LANES):
-        rows[l] = target_row(ctx, b, l if l < ctx.valid else 0)
     if f.row == cols * f.step:                          # no border: a channel is one long line
         cols = cols * lines
         lines = 1
@@ -35,8 +32,10 @@ cdef void gather(Context* ctx, const Args* args) noexcept nogil:
                 if n >= LANES:
                     n = LANES
                     for l in range(LANES):
-                        if b.is_u8:
+                        if kind == FROM_U8:
                             block[l] = lane_load_u8(<const uint8_t*> rows[l] + at) * scale + shift
+                        elif kind == FROM_SCALED:
+                            block[l] = lane_load(<const real_t*> rows[l] + at) * scale + shift
                         else:
                             block[l] = lane_load(<const real_t*> rows[l] + at)
                 else:
@@ -44,8 +43,10 @@ cdef void gather(Context* ctx, const Args* args) noexcept nogil:
                         for i in range(LANES):
                             if i >= n:
                                 line[i] = 0
-                            elif b.is_u8:
+                            elif kind == FROM_U8:
                                 line[i] = (<const uint8_t*> rows[l])[at + i] * scale + shift
+                            elif kind == FROM_SCALED:
+                                line[i] = (<const real_t*> rows[l])[at + i] * scale + shift
                             else:
                                 line[i] = (<const real_t*> rows[l])[at + i]
                         block[l] = lane_load(line)
@@ -56,6 +57,21 @@ cdef void gather(Context* ctx, const Args* args) noexcept nogil:
                 for i in range(n):
                     y[i * f.step] = block[i]
                 w += LANES
+
+
+cdef void gather(Context* ctx, const Args* args) noexcept nogil:
+    # The lanes beyond the batch repeat a sample (a function that is not finite at 0 would make a NaN of their gradient of 0)
+    # or are zero.
+    cdef const Gather* f = &args.gather
+    cdef Bound* b = ctx.bound + f.bound
+    cdef const char* rows[LANE_MAX]
+    cdef idx l
+    for l in range(LANES):
+        rows[l] = target_row(ctx, b, l if l < ctx.valid else 0)
+    if b.is_u8:
+        to_lanes(ctx, f, rows, FROM_U8)
+    else:
+        to_lanes(ctx, f, rows, FROM_REAL)
 
 
 cdef void scatter(Context* ctx, const Args* args) noexcept nogil:

@@ -23,6 +23,7 @@ cdef union Args:
     PointLoss point_loss
     TotalLoss total_loss
     Gather gather
+    Augmented augmented
     BatchNorm batch_norm
     Dropout dropout
     Resample resample
@@ -62,6 +63,7 @@ cdef dict INSTRUCTIONS = {
     "smooth_l1": ("point_loss", <size_t> smooth_l1), "bce": ("point_loss", <size_t> bce),
     "bce_logits": ("point_loss", <size_t> bce_logits), "kl_div": ("point_loss", <size_t> kl_div),
     "kl_div_log": ("point_loss", <size_t> kl_div_log), "hinge": ("point_loss", <size_t> hinge),
+    "gather_augmented": ("augmented", <size_t> gather_augmented),
     "gather": ("gather", <size_t> gather), "scatter": ("gather", <size_t> scatter),
     "dropout_mask": ("dropout", <size_t> dropout_mask), "batch_norm_partial": ("batch_norm", <size_t> batch_norm_partial),
     "batch_norm_join": ("batch_norm", <size_t> batch_norm_join), "batch_norm_apply": ("batch_norm", <size_t> batch_norm_apply),
@@ -122,6 +124,8 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
         to.args.softmax = fields
     elif kind == "batch_norm":
         to.args.batch_norm = fields
+    elif kind == "augmented":
+        to.args.augmented = fields
     elif kind == "dropout":
         to.args.dropout = fields
     elif kind == "class_loss":

@@ -4,7 +4,7 @@ from libc.math cimport sqrt as double_sqrt
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset, memcpy
 from libc.stdlib cimport free
-from libc.math cimport INFINITY, NAN
+from libc.math cimport INFINITY, NAN, cos, sin
 
 cdef extern from "lanes.h" nogil:
     ctypedef float real_t
@@ -55,6 +55,7 @@ cdef extern from "lanes.h" nogil:
     lane_t lane_hold(lane_t)
     lane_t lane_choose(choice_t, lane_t, lane_t)
     void mask_store(bits_t*, mask_t)
+    lane_t lane_swap(lane_t)
     void lane_unzip(lane_t, lane_t, lane_t*, lane_t*)
     real_t real_sqrt(real_t)
     unsigned int float_mode_flush()
@@ -76,6 +77,9 @@ cdef struct Bound:
     const int64_t* index        # row of `data` for each sample of the batch, or NULL
     idx row_bytes
     int is_u8
+    uint64_t key                # of the augmentation's random numbers
+    idx position                # of the batch's first sample among those that the key is for
+    const double* mix           # what each sample's own part of a mixture is, or NULL
 
 
 # What an instruction sees.

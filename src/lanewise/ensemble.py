@@ -4,11 +4,12 @@ import copy
 import numpy as np
 
 from . import ops
-from .data.dataset import Dataset, check_batch_size
+from .data.dataset import Dataset
+from .data.sources import as_source, count_batches
 from .errors import LabelError, ShapeError, WeightsError
 from .nn.module import Module
 from .optim import lr_scheduler
-from .train import CHUNK, Trainer, _evaluating, _pairs
+from .train import CHUNK, Trainer, _evaluating
 
 
 class Ensemble:
@@ -76,8 +77,10 @@ def snapshots(trainer, data, cycles, epochs, batch_size=32, rng=None, rate="cosi
         raise ValueError("snapshots: expected a Trainer with an optimizer, got one without")
     schedule, models = None, []
     if rate == "cosine":
-        steps = epochs * -(-len(_pairs(data)) // check_batch_size(batch_size))
-        schedule = lr_scheduler.CosineAnnealingWarmRestarts(trainer.optimizer, T_0=steps)
+        steps = count_batches(as_source(data), batch_size)
+        if steps is None:
+            raise ValueError("snapshots: expected data with a length, whose rate can fall over a cycle, got an iterable without")
+        schedule = lr_scheduler.CosineAnnealingWarmRestarts(trainer.optimizer, T_0=steps * epochs)
     for _ in range(cycles):
         trainer.fit(data, epochs=epochs, batch_size=batch_size, schedule=schedule, rng=rng)
         models.append(copy.deepcopy(trainer.model).eval())
@@ -121,7 +124,7 @@ def update_bn(data, model, batch_size=CHUNK):
             for m in norms:
                 m.momentum = None                       # the mean of all batches since the count was 0
                 m.num_batches_tracked.data[...] = 0
-            for x, y in _pairs(data).batches(batch_size, shuffle=False):
+            for x, y in as_source(data).batches(batch_size, shuffle=False, augment=False):
                 if len(y) > 1:
                     model(x).numpy()
         finally:

@@ -42,15 +42,15 @@ def between(inputs, outputs):
 
 
 class Input:
-    """A leaf: what the caller binds. uint8 is scaled as x * scale[c] + shift[c] on its way into lanes; int64, indices, stay
-    outside, and the operation that looks them up reads them there."""
+    """A leaf: what the caller binds. uint8 is scaled as x * scale[c] + shift[c] on its way into lanes, and changed there as
+    `augment`, an Augment, says; int64, indices, stay outside, and the operation that looks them up reads them there."""
     params = ()
 
-    def __init__(self, shape, kind, scale=None, wants_grad=False):
-        self._shape, self.kind, self.scale, self.wants_grad = shape, kind, scale, wants_grad
+    def __init__(self, shape, kind, scale=None, wants_grad=False, augment=None):
+        self._shape, self.kind, self.scale, self.wants_grad, self.augment = shape, kind, scale, wants_grad, augment
 
     def key(self):
-        return ("input", self._shape, self.kind, self.scale, self.wants_grad)
+        return ("input", self._shape, self.kind, self.scale, self.wants_grad, self.augment)
 
     def shape(self):
         return self._shape
@@ -90,11 +90,12 @@ def refuse_indices(node):
 
 
 class Feed:
-    """What is bound to an Input for one call: an array, or rows `index` of one."""
-    __slots__ = ("array", "index", "n", "tensor", "_key")
+    """What is bound to an Input for one call: an array, or rows `index` of one, or such rows to augment: `draws` are the key
+    of the random numbers, the position of the first row and the parts of mixtures, or None."""
+    __slots__ = ("array", "index", "draws", "n", "tensor", "_key")
 
-    def __init__(self, array, index=None, tensor=None):
-        self.array, self.index, self.tensor, self._key = array, index, tensor, None
+    def __init__(self, array, index=None, tensor=None, draws=()):
+        self.array, self.index, self.tensor, self.draws, self._key = array, index, tensor, draws, None
         self.n = len(array) if index is None else len(index)
 
     def key(self):

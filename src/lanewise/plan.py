@@ -257,8 +257,12 @@ class Builder:
             array = np.array(node.op.scale, np.float32 if self.real_bytes == 4 else np.float64)
             self.keep.append(array)
             scale = array.ctypes.data
-        self.emit("forward", "gather", **self._moved(x, len(node.shape) == 3), scale=scale,
-                  bound=self.bind(x.rows * x.cols * x.channels))
+        fields = dict(**self._moved(x, len(node.shape) == 3), scale=scale, bound=self.bind(x.rows * x.cols * x.channels))
+        if node.op.augment is None:
+            self.emit("forward", "gather", **fields)
+        else:
+            work = Ref(Buffer(node.op.augment.room(node.shape, node.op.kind, self.real_bytes)), 0)
+            self.emit("forward", "gather_augmented", gather=fields, work=work, **node.op.augment.fields())
 
     def bring(self, bound, shape):
         """A bound array (N, ...) in lanes: where it lies."""
@@ -324,7 +328,7 @@ class Plan:
         losses = [empty((n, *shape), dtype) for shape in self._loss_shapes]
         hits = empty(n, dtype) if self._has_hits else None
         self._dx = [empty((n, *shape), dtype) for _, shape in self._input_grads]
-        arrays = [f.array if f.index is None else (f.array, f.index) for f in feeds]
+        arrays = [f.array if f.index is None else (f.array, f.index, *f.draws) for f in feeds]
         arrays += outputs
         for bound in targets:
             arrays += bound

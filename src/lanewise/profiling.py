@@ -142,10 +142,18 @@ def profile(model, data, loss=None, optimizer=None, batch_size=128, repeats=20):
         return _Measurement(model, data, loss, optimizer, min(int(batch_size), len(data)), int(repeats)).profile()
 
 
+def _measurable(data):
+    # What can be asked for its first batch and its size.
+    from .data.sources import Batches, as_source
+    source = as_source(data)
+    if isinstance(source, Batches):
+        raise TypeError(f"profile: expected (x, y) arrays or a Dataset, got {type(data).__name__}")
+    return source
+
+
 def _data(model, loss, data, n):
-    from .train import _pairs
     if not isinstance(data, (tuple, list)) or not data or not all(isinstance(d, (int, np.integer)) for d in data):
-        return _pairs(data)
+        return _measurable(data)
     if min(data) < 1:
         raise ValueError(f"profile: expected the shape of a sample, (C, H, W), got {tuple(data)}")
     rng, number = np.random.default_rng(0), next((p.dtype for p in model.parameters()), np.dtype(np.float32))
@@ -158,7 +166,7 @@ def _data(model, loss, data, n):
     except (IndexError, TypeError, ValueError) as error:
         raise ValueError(f"profile: expected data (x, y) where labels of classes do not fit the loss, got the shape "
                          f"{tuple(data)}: {error}") from None
-    return _pairs((x, y))
+    return _measurable((x, y))
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from .data.dataset import Batch, Dataset, check_batch_size, rows
-from .errors import NonFiniteError, ShapeError
+from .data.dataset import Batch, Dataset
+from .data.sources import as_source, count_batches
+from .errors import NonFiniteError
 from .graph import Value, leaf
 from .rng import as_rng
 
@@ -44,18 +45,21 @@ class Trainer:
 
     def fit(self, data, epochs=1, batch_size=32, validation_data=None, schedule=None, shuffle=True, rng=None,
             on_step=None):
-        """Train on (x, y) arrays or a Dataset; returns `history`.
+        """Train on (x, y) arrays, a Dataset, augmented as it says, or an iterable of batches (x, y); returns `history`.
+
+        A tuple or list of two is (x, y), a list of tuples batches; these are taken as they come, anew in every epoch.
 
         `schedule`: its step() follows every optimizer step. `on_step(epoch, step, steps, loss, accuracy, n)` is called after
-        every step with running means. A NaN stops training with NonFiniteError and the last good weights; Ctrl-C stops after
-        the running step with KeyboardInterrupt and the weights of that step."""
+        every step with running means; `steps` is None for an iterable without a length. A NaN stops training with
+        NonFiniteError and the last good weights; Ctrl-C stops after the running step with KeyboardInterrupt and the weights of
+        that step."""
         if self.optimizer is None:
             raise ValueError("Trainer.fit: expected an optimizer, got none")
         self._check_loss()
         if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
             raise ValueError(f"Trainer.fit: expected epochs of 1 or more, got {epochs!r}")
-        data = _pairs(data)
-        rng, steps = as_rng(rng), -(-len(data) // check_batch_size(batch_size))
+        data = as_source(data)
+        rng, steps = as_rng(rng), count_batches(data, batch_size)
         self.model.train()
         with _Interrupt() as interrupt:
             for epoch in range(epochs):
@@ -67,7 +71,8 @@ class Trainer:
                     try:
                         loss.backward()
                     except NonFiniteError as error:
-                        raise NonFiniteError(f"epoch {epoch + 1}, batch {step + 1} of {steps}: {error}") from None
+                        of = f" of {steps}" if steps is not None else ""
+                        raise NonFiniteError(f"epoch {epoch + 1}, batch {step + 1}{of}: {error}") from None
                     self.optimizer.step()
                     if schedule is not None:
                         schedule.step()
@@ -98,31 +103,32 @@ class Trainer:
             raise ValueError("Trainer: expected a loss, got none")
 
     def evaluate(self, data):
-        """{"loss": mean, "accuracy": share of labels that are right (of a loss over classes)} on (x, y) or a Dataset; no
-        training. The loss is that of batches of at most 4,096 samples, averaged by their sizes: where a mean has weights
-        (classes' weights, ignore_index) and the data are more, it is not quite that of all samples at once. With reduction
-        "sum" it is the sum."""
+        """{"loss": mean, "accuracy": share of labels that are right (of a loss over classes)} on (x, y), a Dataset or an
+        iterable of batches; no training and no augmentation. The loss is that of batches of at most 4,096 samples, averaged
+        by their sizes: where a mean has weights (classes' weights, ignore_index) and the data are more, it is not quite that of
+        all samples at once. With reduction "sum" it is the sum."""
         self._check_loss()
         mean = getattr(self.loss_fn, "reduction", "mean") != "sum"
-        data, total, correct, counted = _pairs(data), 0, 0, 0
+        data, total, correct, counted, seen = as_source(data), 0, 0, 0, 0
         with _evaluating(self.model):
-            for x, y in data.batches(CHUNK, shuffle=False):
+            for x, y in data.batches(CHUNK, shuffle=False, augment=False):
                 loss = self.loss_fn(self.model(x), y)
+                seen += len(y)
                 total += loss.item() * (len(y) if mean else 1)
                 if loss._hits is not None:
                     correct, counted = correct + loss.correct, counted + loss.counted
-        result = {"loss": total / len(data) if mean else total}
+        result = {"loss": total / seen if mean else total}
         if loss._hits is not None:
             result["accuracy"] = correct / max(counted, 1)
         return result
 
     def predict(self, x):
-        """The model's output, (N, ...) array, for an array or a Dataset's images."""
+        """The model's output, (N, ...) array, for an array, a Batch or a Dataset's images."""
         with _evaluating(self.model):
             if isinstance(x, Dataset):
-                parts = [b for b, _ in x.batches(CHUNK, shuffle=False)]
+                parts = [b for b, _ in x.batches(CHUNK, shuffle=False, augment=False)]
             else:
-                _, feed = leaf(x)
+                _, feed = leaf(np.asarray(x) if isinstance(x, Batch) else x)
                 parts = [feed.array[i:i + CHUNK] for i in range(0, feed.n, CHUNK)]
             return np.concatenate([_numbers(self.model(p)) for p in parts])
 
@@ -149,29 +155,3 @@ def _numbers(value):
     if not isinstance(value, Value):
         raise TypeError(f"Trainer.predict: expected a model with one output, got {type(value).__name__}")
     return value.numpy()
-
-
-class _Arrays:
-    """(x, y) arrays as batches: what a Dataset does, for any kind of target."""
-
-    def __init__(self, x, y):
-        (_, _, self.scale, _), feed = leaf(x)
-        self.x, self.y = feed.array, np.asarray(y)
-        if len(self.y) != len(self.x):
-            raise ShapeError(f"expected as many targets as inputs ({len(self.x)}), got {len(self.y)}")
-
-    def __len__(self):
-        return len(self.x)
-
-    def batches(self, batch_size, shuffle=True, rng=None):
-        """Yield (Batch, targets)."""
-        for index in rows(len(self), batch_size, shuffle, rng=rng):
-            yield Batch(self.x, index, self.scale), self.y[index]
-
-
-def _pairs(data):
-    if isinstance(data, Dataset):
-        return data
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise TypeError(f"expected (x, y) arrays or a Dataset, got {type(data).__name__}")
-    return _Arrays(*data)

@@ -1,9 +1,13 @@
-"""Labelled images in memory, and the batches drawn from them."""
+"""Labelled images in memory or on disk, and the batches drawn from them."""
+import copy
+
 import numpy as np
 
 from ..errors import DataError, DtypeError, LabelError, ShapeError
-from ..graph import Feed
+from ..graph import Feed, as_value
 from ..rng import as_rng
+from .augment import Augment
+from .pixels import statistics
 
 
 def check_batch_size(value):
@@ -24,10 +28,11 @@ def rows(n, batch_size, shuffle=True, drop_last=False, rng=None):
 class Batch:
     """Some rows of an image array, normalised on their way into the engine's lanes: what a model is called with.
 
-    `np.asarray(batch)` is the same batch as a float32 array."""
+    `augment`: an Augment, with `draws`: (key of its random numbers, position of the first row, parts of mixtures or None).
+    `np.asarray(batch)` is the same batch as an array of floating-point numbers, augmented alike."""
 
-    def __init__(self, images, index, scale=None):
-        self.images, self.index, self.scale = images, index, scale
+    def __init__(self, images, index, scale=None, augment=None, draws=()):
+        self.images, self.index, self.scale, self.augment, self.draws = images, index, scale, augment, draws
 
     @property
     def shape(self):
@@ -39,9 +44,12 @@ class Batch:
 
     def as_leaf(self):
         """What graph.leaf() asks: the signature of the input, and what is bound to it."""
-        return (self.images.shape[1:], self.images.dtype.name, self.scale, False), Feed(self.images, self.index)
+        return ((self.images.shape[1:], self.images.dtype.name, self.scale, False, self.augment),
+                Feed(self.images, self.index, draws=self.draws))
 
     def __array__(self, dtype=None, copy=None):
+        if self.augment is not None:
+            return np.asarray(as_value(self).numpy(), dtype)
         x = self.images[self.index]
         if self.scale:
             x = x.astype(np.float32)
@@ -51,14 +59,35 @@ class Batch:
         return np.asarray(x, dtype)
 
 
+def _labels(labels, classes):
+    """(int64 labels, names of the classes or None) of integers, or of strings, which are the names."""
+    if labels.dtype.kind in "iu":
+        return np.ascontiguousarray(labels, np.int64), list(classes) if classes is not None else None
+    if labels.dtype.kind in "OT" and all(isinstance(name, str) for name in labels.flat):
+        labels = labels.astype(str)
+    if labels.dtype.kind != "U":
+        raise LabelError(f"Dataset expected integer labels, got {labels.dtype} (names of classes are strings)")
+    names, codes = np.unique(labels, return_inverse=True)
+    if classes is None:
+        return codes.astype(np.int64), names.tolist()
+    place = {name: i for i, name in enumerate(classes)}
+    strange = [name for name in names.tolist() if name not in place]
+    if strange:
+        raise LabelError(f"Dataset expected labels among the classes {', '.join(map(str, classes))}, got '{strange[0]}'")
+    return np.array([place[name] for name in names.tolist()], np.int64)[codes], list(classes)
+
+
 class Dataset:
-    """Images (N, C, H, W), uint8 or float32, and integer labels (N,). uint8 stays uint8 in memory and enters a network as
-    (x / 255 - mean) / std per channel; float32 enters as it is.
+    """Images (N, C, H, W), uint8 or float32, and labels (N,): integers, or strings, which become numbers of the sorted names
+    (of `classes` where they are given). uint8 stays uint8 in memory and enters a network as (x / 255 - mean) / std per channel;
+    float32 enters as it is. Anything that NumPy makes an array of will do: lists, DataFrames, torch tensors.
 
-    ShapeError, DtypeError or LabelError for arrays that do not fit together."""
+    A memory-mapped array (np.memmap, np.load(mmap_mode="r")) is not read before its rows are used, nor copied; it must be
+    C-contiguous. augment: an Augment that batches() applies. ShapeError, DtypeError or LabelError for arrays that do not fit
+    together."""
 
-    def __init__(self, images, labels, mean=0.0, std=1.0, classes=None):
-        images, labels = np.asarray(images), np.asarray(labels)
+    def __init__(self, images, labels, mean=0.0, std=1.0, classes=None, augment=None):
+        mapped, images, labels = isinstance(images, np.memmap), np.asarray(images), np.asarray(labels)
         if images.dtype not in (np.uint8, np.float32, np.float64):
             raise DtypeError(f"Dataset expected uint8 or float32 images, got {images.dtype}")
         if images.ndim < 2:
@@ -67,39 +96,120 @@ class Dataset:
             raise ShapeError(f"Dataset expected {len(images)} labels for {len(images)} images, got shape {labels.shape}")
         if not images.size:
             raise ShapeError(f"Dataset expected at least one image, got shape {images.shape}")
-        if labels.dtype.kind not in "iu":
-            raise LabelError(f"Dataset expected integer labels, got {labels.dtype}")
-        self.images, self.labels = np.ascontiguousarray(images), np.ascontiguousarray(labels, np.int64)
-        channels = images.shape[1] if images.ndim == 4 else 1
+        if mapped and not images.flags.c_contiguous:
+            raise ShapeError(f"Dataset expected a C-contiguous memory map, which it need not read whole, got strides "
+                             f"{images.strides} for shape {images.shape}: use subset() for some of its rows")
+        self.labels, self.classes = _labels(labels, classes)
+        self._array, self._rows, self._n_classes, self.scale = np.ascontiguousarray(images), None, None, None
+        self._set_scale(mean, std)
+        self.augment = self._checked(augment)
+
+    def _set_scale(self, mean, std):
+        channels = self.shape[0] if len(self.shape) == 3 else 1
         self.mean, self.std = (tuple(float(v) for v in np.broadcast_to(a, channels)) for a in (mean, std))
         if min(self.std) <= 0:
             raise ValueError(f"Dataset expected std above 0, got {self.std}")
-        self.classes = list(classes) if classes is not None else None
-        self.scale = None
-        if images.dtype == np.uint8:
+        if self._array.dtype == np.uint8:
             self.scale = (*(1 / 255 / s for s in self.std), *(-m / s for m, s in zip(self.mean, self.std)))
 
+    def _checked(self, augment):
+        if augment is not None:
+            if not isinstance(augment, Augment):
+                raise TypeError(f"Dataset expected augment to be an Augment, got {type(augment).__name__}")
+            augment.check(self.shape)
+        return augment
+
     def __len__(self):
-        return len(self.images)
+        return len(self.labels)
+
+    @property
+    def images(self):
+        """(N, C, H, W): the array that was given, or of a subset() a copy of its rows."""
+        return self._array if self._rows is None else self._array[self._rows]
 
     @property
     def shape(self):
         """(C, H, W) of an image."""
-        return self.images.shape[1:]
+        return self._array.shape[1:]
 
     @property
     def n_classes(self):
-        """How many classes there are: the names given, or the greatest label + 1."""
-        return len(self.classes) if self.classes else int(self.labels.max()) + 1
+        """How many classes there are: the names given, or the greatest label + 1; of a subset, those of the whole."""
+        return self._n_classes or (len(self.classes) if self.classes else int(self.labels.max()) + 1)
+
+    def _places(self, index):
+        # rows of the array
+        return index if self._rows is None else self._rows[index]
+
+    def _index(self, who, index):
+        index = np.asarray(index)
+        if index.dtype == bool and index.shape == (len(self),):
+            return np.flatnonzero(index)
+        index = np.ascontiguousarray(index, np.int64)
+        if index.size and not -1 < int(index.min()) <= int(index.max()) < len(self):
+            raise DataError(f"{who} expected rows from 0 to {len(self) - 1}, got {int(index.min())} to {int(index.max())}")
+        return index
+
+    def subset(self, index):
+        """The Dataset of the rows `index` (integers, in their order, or a mask (N,) of booleans): a view, whose images are
+        those of this one's array. It keeps the classes, mean, std and augmentation. DataError for rows that are not there, or
+        none."""
+        index = self._index("subset", index)
+        if index.ndim != 1 or not index.size:
+            raise DataError(f"subset expected row numbers (n,), at least one, got shape {index.shape}")
+        new = copy.copy(self)
+        new._rows, new.labels = np.ascontiguousarray(self._places(index)), self.labels[index]
+        new._n_classes = self.n_classes                 # a class may have no image here
+        return new
+
+    def augmented(self, augment):
+        """The same images, which batches() changes by an Augment; None for no longer."""
+        new = copy.copy(self)
+        new.augment = self._checked(augment)
+        return new
+
+    def normalised(self, mean=None, std=None):
+        """The same images, uint8, that enter a network with this mean and std of each channel, pixels of 0..1; by default
+        with their own (statistics()), so that each channel has mean 0 and variance 1. A channel of one value gets std 1.
+        DtypeError for floating-point images, which enter as they are."""
+        if self._array.dtype != np.uint8:
+            raise DtypeError(f"normalised expected uint8 images, got {self._array.dtype}, which enter as they are")
+        if mean is None or std is None:
+            own = statistics(self._array, self._rows)
+            mean = own[0] if mean is None else mean
+            std = np.where(own[1] > 0, own[1], 1) if std is None else std
+        new = copy.copy(self)
+        new._set_scale(mean, std)
+        return new
 
     def batch(self, index=None):
-        """(Batch, labels) of the rows `index`, or of all."""
-        index = np.arange(len(self)) if index is None else np.ascontiguousarray(index, np.int64)
-        if index.size and not -1 < int(index.min()) <= int(index.max()) < len(self):
-            raise DataError(f"batch expected rows from 0 to {len(self) - 1}, got {int(index.min())} to {int(index.max())}")
-        return Batch(self.images, index, self.scale), self.labels[index]
+        """(Batch, labels) of the rows `index`, or of all; never augmented."""
+        index = np.arange(len(self)) if index is None else self._index("batch", index)
+        return Batch(self._array, self._places(index), self.scale), self.labels[index]
 
-    def batches(self, batch_size, shuffle=True, drop_last=False, rng=None):
-        """Yield (Batch, labels) over the whole set, in a new random order each time unless shuffle is False."""
+    def batches(self, batch_size, shuffle=True, drop_last=False, rng=None, augment=True):
+        """Yield (Batch, labels) over the whole set, in a new random order each time unless shuffle is False.
+
+        A Dataset with an Augment changes its images, with new numbers each time, unless augment is False; with mixup the labels
+        are probabilities (N, classes) of the images' number type, float32 for uint8."""
+        rng, at, changed = as_rng(rng), 0, augment and self.augment is not None
         for index in rows(len(self), batch_size, shuffle, drop_last, rng):
-            yield Batch(self.images, index, self.scale), self.labels[index]
+            batch, labels = Batch(self._array, self._places(index), self.scale), self.labels[index]
+            if changed:
+                if at == 0:                             # after the order, which is the same with an augmentation and without
+                    key, mixup = int(rng.integers(1 << 63)), self.augment.mixup
+                    parts = rng.beta(mixup, mixup, len(self)) if mixup else None
+                own = parts[at:at + len(index)] if mixup else None
+                batch.augment, batch.draws = self.augment, (key, at, own)
+                labels = self._mixed(labels, own) if mixup else labels
+                at += len(index)
+            yield batch, labels
+
+    def _mixed(self, labels, parts):
+        # Sample i's partner is i ^ 1; a last one without is its own.
+        n = len(labels)
+        each, other = np.arange(n), np.minimum(np.arange(n) ^ 1, n - 1)
+        y = np.zeros((n, self.n_classes))
+        y[each, labels] = parts
+        y[each, labels[other]] += 1 - parts
+        return y.astype(np.float32 if self._array.dtype == np.uint8 else self._array.dtype)

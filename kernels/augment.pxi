@@ -1,0 +1,259 @@
+# Augmentation: a batch's images are moved on their way into lanes, toned, cut out and mixed once they are there. What is drawn
+# for a sample depends on its position and the key alone: philox(key; position, 0 .. 2), so no thread count or batch size
+# changes it. All of it is the Augment of src/lanewise/data/augment.py, whose docstring has the formulas.
+
+cdef enum: MOVE_NOT, MOVE_WHOLE, MOVE_BETWEEN           # by whole pixels: exact copies; between pixels: bilinear
+cdef enum: PAD_ZERO, PAD_EDGE, PAD_REFLECT
+
+cdef struct Augmented:
+    Gather gather
+    idx work                    # [LANES] moved images [C][H][W], in the arena
+    int move, pad, flip, tone, mix
+    idx shift, cutout
+    double turn, low, high, brightness, contrast        # greatest angle in radians; least and greatest factor
+
+ctypedef fused pixel_t:
+    uint8_t
+    real_t
+
+
+# What was drawn for a sample.
+cdef struct Drawn:
+    idx dy, dx, row, col
+    int flip
+    double angle, factor, brightness, contrast
+
+
+cdef inline double between(uint32_t word, double low, double high) noexcept nogil:
+    return low + word * (1 / 4294967296.0) * (high - low)
+
+
+cdef void draw(const Augmented* a, uint64_t key, idx position, Drawn* drawn) noexcept nogil:
+    cdef uint32_t words[3][4 * LANE_MAX]
+    cdef uint32_t span = <uint32_t> (2 * a.shift + 1)
+    cdef idx i, l, needed = 3 if a.brightness else 2
+    for i in range(needed):
+        philox(key, <uint32_t> position, <uint32_t> i, 0, words[i])
+    for l in range(LANES):
+        drawn[l].dy = <idx> mul_high(words[0][l], span) - a.shift
+        drawn[l].dx = <idx> mul_high(words[0][LANES + l], span) - a.shift
+        drawn[l].flip = a.flip and words[0][2 * LANES + l] < <uint32_t> 0x80000000
+        drawn[l].angle = between(words[0][3 * LANES + l], -a.turn, a.turn)
+        drawn[l].factor = between(words[1][l], a.low, a.high)
+        drawn[l].row = <idx> mul_high(words[1][LANES + l], <uint32_t> a.gather.rows) - a.cutout // 2
+        drawn[l].col = <idx> mul_high(words[1][2 * LANES + l], <uint32_t> a.gather.cols) - a.cutout // 2
+        drawn[l].contrast = between(words[1][3 * LANES + l], 1 - a.contrast, 1 + a.contrast)
+        drawn[l].brightness = between(words[2][l], -a.brightness, a.brightness) if a.brightness else 0
+
+
+cdef inline idx padded(idx i, idx n, int pad) noexcept nogil:
+    # Which of n pixels stands at place i, outside too; -1: a zero.
+    if 0 <= i < n:
+        return i
+    if pad == PAD_ZERO:
+        return -1
+    if pad == PAD_EDGE:
+        return 0 if i < 0 else n - 1
+    if n == 1:
+        return 0
+    i = (-i if i < 0 else i) % (2 * n - 2)
+    return i if i < n else 2 * n - 2 - i
+
+
+cdef inline void move_along(const Augmented* a, const Drawn* d, const pixel_t* x, pixel_t* y, idx n) noexcept nogil:
+    # n rows: y[h][w] = x[h][w + dx], or flipped. What comes from inside, without a flip in one piece, then the other columns.
+    cdef idx cols = a.gather.cols, h, w, j, k, left = least(cols, most(0, -d.dx)), right = most(left, least(cols, cols - d.dx))
+    cdef const pixel_t* line
+    if d.flip:
+        for h in range(n):
+            line = x + h * cols + cols - 1 - d.dx
+            for w in range(left, right):
+                y[h * cols + w] = line[-w]
+    elif right > left:
+        memcpy(y + left, x + left + d.dx, ((n - 1) * cols + right - left) * sizeof(pixel_t))
+    for k in range(left + cols - right):
+        w = k if k < left else k - left + right
+        j = padded(w + d.dx, cols, a.pad)
+        line = x + (cols - 1 - j if d.flip else j)
+        for h in range(n):
+            y[h * cols + w] = 0 if j < 0 else line[h * cols]
+
+
+cdef void move_whole(const Augmented* a, const Drawn* d, const pixel_t* x, pixel_t* y) noexcept nogil:
+    # y[c][h][w] = x[c][h + dy][w + dx], of the flipped image where it is flipped.
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, c, h, j, k
+    cdef idx top = least(rows, most(0, -d.dy)), bottom = most(top, least(rows, rows - d.dy))
+    for c in range(a.gather.channels):
+        if bottom > top:
+            move_along(a, d, x + (top + d.dy) * cols, y + top * cols, bottom - top)
+        for k in range(top + rows - bottom):
+            h = k if k < top else k - top + bottom
+            j = padded(h + d.dy, rows, a.pad)
+            if j < 0:
+                memset(y + h * cols, 0, cols * sizeof(pixel_t))
+            else:
+                move_along(a, d, x + j * cols, y + h * cols, 1)
+        y += rows * cols
+        x += rows * cols
+
+
+cdef inline real_t pixel(const pixel_t* x, idx row, idx col, idx cols) noexcept nogil:
+    return 0 if row < 0 or col < 0 else x[row * cols + col]
+
+
+cdef void move_between(const Augmented* a, const Drawn* d, const pixel_t* x, real_t* y) noexcept nogil:
+    # y[c][h][w] = x[c] at the place that (h, w) came from, between its four neighbours. Places are in
+    # units of 2^-32 pixel, weights of 2^-24.
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, size = rows * cols
+    cdef double one = 4294967296.0, mid_row = (rows - 1) / 2.0, mid_col = (cols - 1) / 2.0, side = -1 if d.flip else 1
+    cdef double s = sin(d.angle) / d.factor, t = cos(d.angle) / d.factor, v, u = d.dx - mid_col
+    cdef int64_t row, col, down = <int64_t> (s * one), right = <int64_t> (side * t * one)
+    cdef idx c, h, w, i, j, i1, j1
+    cdef real_t p, q, top, low, part = 1 / 16777216.0
+    cdef const pixel_t* at
+    for h in range(rows):
+        v = h + d.dy - mid_row
+        row = <int64_t> ((mid_row + s * u + t * v) * one)
+        col = <int64_t> ((mid_col + side * (t * u - s * v)) * one)
+        for w in range(cols):
+            i, j = row >> 32, col >> 32
+            p = <real_t> <int> (row >> 8 & 0xffffff) * part
+            q = <real_t> <int> (col >> 8 & 0xffffff) * part
+            if 0 <= i < rows - 1 and 0 <= j < cols - 1:
+                at = x + i * cols + j
+                for c in range(a.gather.channels):
+                    top = at[0] + q * (<real_t> at[1] - at[0])
+                    low = at[cols] + q * (<real_t> at[cols + 1] - at[cols])
+                    y[c * size] = top + p * (low - top)
+                    at += size
+            else:
+                i1, j1 = padded(i + 1, rows, a.pad), padded(j + 1, cols, a.pad)
+                i, j = padded(i, rows, a.pad), padded(j, cols, a.pad)
+                at = x
+                for c in range(a.gather.channels):
+                    top = pixel(at, i, j, cols) + q * (pixel(at, i, j1, cols) - pixel(at, i, j, cols))
+                    low = pixel(at, i1, j, cols) + q * (pixel(at, i1, j1, cols) - pixel(at, i1, j, cols))
+                    y[c * size] = top + p * (low - top)
+                    at += size
+            y += 1
+            row += down
+            col += right
+
+
+cdef double mean_pixel(const pixel_t* x, idx n) noexcept nogil:
+    # In double, or whole numbers: 8 sums, which the compiler keeps in lanes.
+    cdef double sums[8]
+    cdef uint32_t whole[8]
+    cdef double total = 0
+    cdef idx i, k
+    for k in range(8):
+        sums[k] = 0
+        whole[k] = 0
+    for i in range(0, n - n % 8, 8):
+        for k in range(8):
+            if pixel_t is uint8_t:
+                whole[k] += x[i + k]
+            else:
+                sums[k] += x[i + k]
+    for i in range(n - n % 8, n):
+        sums[0] += x[i]
+    for k in range(8):
+        total += sums[k] + whole[k]
+    return total / n
+
+
+cdef void tone(Context* ctx, const Augmented* a, const Drawn* drawn, const double* means) noexcept nogil:
+    # y = contrast * y + shift of the lane and channel, y being normalised: (pixel - mean[c]) / std[c].
+    cdef const Gather* f = &a.gather
+    cdef const real_t* scale = <const real_t*> f.scale
+    cdef real_t gain[LANE_MAX]
+    cdef real_t offset[LANE_MAX]
+    cdef lane_t by, to
+    cdef lane_t* y
+    cdef idx c, h, w, l
+    cdef double unit
+    for c in range(f.channels):
+        unit = scale[c] * 255.0 if scale else 1
+        for l in range(LANES):
+            gain[l] = <real_t> drawn[l].contrast
+            offset[l] = <real_t> (drawn[l].brightness * unit + (1 - drawn[l].contrast) * (
+                means[l] * (scale[c] if scale else 1) + (scale[f.channels + c] if scale else 0)))
+        by = lane_load(gain)
+        to = lane_load(offset)
+        for h in range(f.rows):
+            y = ctx.arena + f.y + h * f.row + c
+            for w in range(f.cols):
+                y[w * f.step] = y[w * f.step] * by + to
+
+
+cdef void cut_out(Context* ctx, const Augmented* a, const Drawn* drawn) noexcept nogil:
+    cdef const Gather* f = &a.gather
+    cdef real_t* y
+    cdef idx h, l, i, left, right
+    for l in range(LANES):
+        left = most(drawn[l].col, 0)
+        right = least(drawn[l].col + a.cutout, f.cols)
+        for h in range(most(drawn[l].row, 0), least(drawn[l].row + a.cutout, f.rows)):
+            y = <real_t*> (ctx.arena + f.y + h * f.row) + l
+            for i in range(left * f.step, right * f.step):
+                y[i * LANES] = 0
+
+
+cdef void mix_pairs(Context* ctx, const Gather* f, const double* mix) noexcept nogil:
+    # Samples 0 and 1, 2 and 3, ... of the batch; a last one without a partner stays. Pairs lie in one shard.
+    cdef real_t own[LANE_MAX]
+    cdef lane_t* y
+    cdef lane_t part, rest
+    cdef idx h, i, l
+    for l in range(LANES):
+        own[l] = <real_t> mix[ctx.first + l] if (l | 1) < ctx.valid else 1
+    part = lane_load(own)
+    rest = 1 - part
+    for h in range(f.rows):
+        y = ctx.arena + f.y + h * f.row
+        for i in range(f.cols * f.step):
+            y[i] = y[i] * part + lane_swap(y[i]) * rest
+
+
+cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
+    # The lanes beyond the batch repeat a sample, as in gather().
+    cdef const Augmented* a = &args.augmented
+    cdef Bound* b = ctx.bound + a.gather.bound
+    cdef const char* rows[LANE_MAX]
+    cdef char* work = <char*> (ctx.arena + a.work)
+    cdef Drawn drawn[LANE_MAX]
+    cdef double means[LANE_MAX]
+    cdef idx l, size = a.gather.channels * a.gather.rows * a.gather.cols
+    draw(a, b.key, b.position + ctx.first, drawn)
+    for l in range(LANES):
+        if l >= ctx.valid:
+            rows[l], drawn[l], means[l] = rows[0], drawn[0], means[0]
+            continue
+        rows[l] = target_row(ctx, b, l)
+        if a.tone:
+            means[l] = mean_pixel(<const uint8_t*> rows[l], size) if b.is_u8 else mean_pixel(<const real_t*> rows[l], size)
+        if a.move == MOVE_WHOLE:
+            if b.is_u8:
+                move_whole(a, drawn + l, <const uint8_t*> rows[l], <uint8_t*> work)
+            else:
+                move_whole(a, drawn + l, <const real_t*> rows[l], <real_t*> work)
+        elif a.move == MOVE_BETWEEN:
+            if b.is_u8:
+                move_between(a, drawn + l, <const uint8_t*> rows[l], <real_t*> work)
+            else:
+                move_between(a, drawn + l, <const real_t*> rows[l], <real_t*> work)
+        if a.move != MOVE_NOT:
+            rows[l] = work
+            work += size * (1 if b.is_u8 and a.move == MOVE_WHOLE else sizeof(real_t))
+    if b.is_u8 and a.move != MOVE_BETWEEN:
+        to_lanes(ctx, &a.gather, rows, FROM_U8)
+    elif b.is_u8:
+        to_lanes(ctx, &a.gather, rows, FROM_SCALED)
+    else:
+        to_lanes(ctx, &a.gather, rows, FROM_REAL)
+    if a.tone:
+        tone(ctx, a, drawn, means)
+    if a.cutout:
+        cut_out(ctx, a, drawn)
+    if a.mix and b.mix:
+        mix_pairs(ctx, &a.gather, b.mix)

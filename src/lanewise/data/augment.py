@@ -1,0 +1,99 @@
+"""What is done to the images of a training batch on their way into lanes. Kernels: kernels/augment.pxi."""
+import math
+from dataclasses import dataclass
+
+from ..errors import ShapeError
+
+PADS = ("zero", "edge", "reflect")
+NOT, WHOLE, BETWEEN = range(3)          # how images are moved, in the kernels' words
+
+
+def _number(name, value, low=0.0, high=math.inf):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high or math.isinf(value):
+        limits = f"of {low:g} or more" if math.isinf(high) else f"from {low:g} to {high:g}"
+        raise ValueError(f"Augment expected {name} to be a number {limits}, got {value!r}")
+    return float(value)
+
+
+def _whole(name, value):
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"Augment expected {name} to be a whole number of pixels, got {value!r}")
+    return value
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes of the images (N, C, H, W) of a training batch, for each sample others, in this order:
+
+    flip: True mirrors half of the images, left to right. rotate: turns about the centre, counter-clockwise by an angle of
+    -rotate to rotate degrees. scale (low, high): enlarges about the centre by a factor between them. shift: moves by whole
+    pixels from -shift to shift in each direction. Shift and flip alone copy pixels exactly (as a random crop of the image with
+    `shift` pixels around it); with rotate or scale they are interpolated bilinearly. What comes in from outside is, by `pad`,
+    pixels of 0 ("zero"), the nearest pixel ("edge"), or the mirror image without its first line ("reflect").
+
+    contrast, brightness: x' = m + a (x - m) + b with the mean m of the image's pixels before it was moved, a from 1 - contrast
+    to 1 + contrast, b from -brightness to brightness. x are pixels of 0..1 for uint8, and the numbers themselves for
+    floating-point images; nothing is clipped.
+
+    cutout k: a box of k x k pixels becomes the mean, 0 after the normalisation; its middle is any pixel of the image, so that
+    it may reach outside (DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout", 2017).
+
+    mixup a: samples 0 and 1, 2 and 3, ... of a batch are mixed, x' = p x + (1 - p) x_other, p of Beta(a, a) for each sample.
+    The labels become probabilities (N, classes), p for its own and 1 - p for the other's. A last sample without a partner stays
+    as it is (Zhang, Cisse, Dauphin and Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", 2018). Accuracy in training
+    is then the share of samples whose greatest score is that of the greater part.
+
+    Numbers are uniform, from a counter-based generator (Philox): the key of an epoch's batches and a sample's position in
+    the epoch decide, whatever the threads and the batch size (of mixup: among even sizes). ValueError for settings out of
+    range; ShapeError, from the Dataset, for data that are not images (N, C, H, W) of more than `shift` pixels a side."""
+    shift: int = 0
+    pad: str = "zero"
+    flip: bool = False
+    rotate: float = 0.0
+    scale: tuple = (1.0, 1.0)
+    cutout: int = 0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    mixup: float = 0.0
+
+    def __post_init__(self):
+        if self.pad not in PADS:
+            raise ValueError(f"Augment expected pad 'zero', 'edge' or 'reflect', got {self.pad!r}")
+        if not isinstance(self.flip, bool):
+            raise ValueError(f"Augment expected flip to be True or False, got {self.flip!r}")
+        if not isinstance(self.scale, (tuple, list)) or len(self.scale) != 2 or not self.scale[0] <= self.scale[1]:
+            raise ValueError(f"Augment expected scale to be two factors, the least and the greatest, got {self.scale!r}")
+        clean = dict(shift=_whole("shift", self.shift), cutout=_whole("cutout", self.cutout),
+                     rotate=_number("rotate", self.rotate, 0, 180), brightness=_number("brightness", self.brightness),
+                     scale=tuple(_number("scale", s, 0.01, 100) for s in self.scale),
+                     contrast=_number("contrast", self.contrast), mixup=_number("mixup", self.mixup))
+        for name, value in clean.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "_hash", hash((*clean.values(), self.pad, self.flip)))     # every step asks for it
+
+    def __hash__(self):
+        return self._hash
+
+    def check(self, shape):
+        """ShapeError unless images (C, H, W) of this shape can be changed so."""
+        if len(shape) != 3:
+            raise ShapeError(f"Augment expected images (N, C, H, W), got (N, {', '.join(map(str, shape))})")
+        if self.shift >= min(shape[1:]):
+            raise ShapeError(f"Augment expected images of more than shift={self.shift} pixels a side, got "
+                             f"{shape[1]}x{shape[2]}")
+
+    @property
+    def move(self):
+        """How images are moved: not, by whole pixels, or between pixels."""
+        return BETWEEN if self.rotate or self.scale != (1, 1) else WHOLE if self.shift or self.flip else NOT
+
+    def room(self, shape, kind, real_bytes):
+        """Lanes that moved images (C, H, W) of a shard take: bytes stay bytes where they move by whole pixels."""
+        numbers = math.prod(shape) if self.move else 0
+        return -(-numbers // real_bytes) if self.move == WHOLE and kind == "uint8" else numbers
+
+    def fields(self):
+        """Those of the instruction."""
+        return dict(move=self.move, pad=PADS.index(self.pad), flip=int(self.flip), mix=int(self.mixup > 0), shift=self.shift,
+                    tone=int(self.brightness > 0 or self.contrast > 0), cutout=self.cutout, turn=math.radians(self.rotate),
+                    low=self.scale[0], high=self.scale[1], brightness=self.brightness, contrast=self.contrast)

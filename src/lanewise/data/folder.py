@@ -1,0 +1,117 @@
+"""Images in folders, one folder a class. Pillow reads them."""
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError
+from .dataset import Dataset
+from .pixels import statistics
+
+ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+PARTS = {"test", "testing", "train", "training", "val", "valid", "validation"}
+GRAY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
+ORIENTATION = 0x0112            # the EXIF tag: 5 to 8 exchange height and width
+
+
+def from_folder(path, size=None, channels=None, classes=None):
+    """A Dataset of the images below path/CLASS/, one sub-folder a class, (N, C, H, W) uint8; mean and std are those of its
+    own pixels.
+
+    classes: the sub-folders in the order of their numbers; by default all, sorted. size (H, W): resizes every image
+    (bilinear, whatever its proportions); without it all must be of one size. channels 1 (gray) or 3 (RGB): by default 1
+    where every file is gray. Files are taken from deeper folders too, sorted; hidden ones and other endings than those of
+    images are left out. EXIF orientation is honoured, transparency dropped, of several frames the first taken, and of gray
+    pixels of 16 bits the upper 8.
+
+    Parts that lie in folders of their own are loaded one by one, the others with the numbers of the first:
+        training = from_folder("set/train")
+        test = from_folder("set/test", classes=training.classes).normalised(training.mean, training.std)
+    DataError for a folder that is not there, or a class without images, a file that cannot be read, or differing sizes."""
+    path = Path(path)
+    if channels not in (None, 1, 3):
+        raise ValueError(f"from_folder expected channels 1 (gray) or 3 (RGB), got {channels!r}")
+    if size is not None and not (isinstance(size, (tuple, list)) and len(size) == 2 and all(
+            isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in size)):
+        raise ValueError(f"from_folder expected size (height, width), got {size!r}")
+    classes = _classes(path, classes)
+    files, labels = [], []
+    for number, name in enumerate(classes):
+        found = sorted(f for f in (path / name).rglob("*") if f.suffix.lower() in ENDINGS and f.is_file()
+                       and not any(part.startswith(".") for part in f.relative_to(path).parts))
+        if not found:
+            raise DataError(f"{path / name}: expected images ({', '.join(e[1:] for e in ENDINGS)}), got none")
+        files += found
+        labels += [number] * len(found)
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor() as pool:                  # Pillow decodes without the GIL
+        if size is None or channels is None:
+            heads = list(pool.map(_head, files))
+            if channels is None:
+                channels = 1 if all(gray for gray, _ in heads) else 3
+            if size is None:
+                size = heads[0][1]
+                other = next((i for i, (_, s) in enumerate(heads) if s != size), None)
+                if other is not None:
+                    raise DataError(f"{files[other]}: expected {size[0]}x{size[1]} pixels as in {files[0].name}, got "
+                                    f"{'x'.join(map(str, heads[other][1]))}: pass size=(height, width)")
+        images = np.empty((len(files), channels, *size), np.uint8)
+        for _ in pool.map(lambda image, file: _read(image, file, tuple(size)), images, files):
+            pass
+    mean, std = statistics(images)
+    return Dataset(images, np.array(labels), mean, np.where(std > 0, std, 1), classes)
+
+
+def _classes(path, classes):
+    if not path.is_dir():
+        what = "a file" if path.exists() else "nothing there"
+        raise DataError(f"{path}: expected a folder with one sub-folder a class, got {what}")
+    there = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if classes is not None:
+        classes = list(classes)
+        missing = next((name for name in classes if name not in there), None)
+        if missing is not None or not classes:
+            raise DataError(f"{path}: expected a sub-folder for each of the classes {classes}, got none named {missing!r}")
+        return classes
+    if not there:
+        raise DataError(f"{path}: expected one sub-folder a class, got none")
+    if len(there) > 1 and PARTS.issuperset(name.lower() for name in there):
+        raise DataError(f"{path}: expected one sub-folder a class, got the parts {', '.join(there)}: load each, as "
+                        f"from_folder('{path / there[0]}')")
+    return there
+
+
+def _open(file, read):
+    from PIL import Image
+    try:
+        with Image.open(file) as image:
+            return read(image)
+    except DataError:
+        raise
+    except Exception as error:                          # whatever a decoder raises becomes one sentence
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{file}: cannot be read as an image ({reason})") from None
+
+
+def _head(file):
+    """(whether it is gray, (height, width) as it is to be seen) from the file's head."""
+    def read(image):
+        turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        return image.mode in GRAY, image.size if turned else image.size[::-1]
+    return _open(file, read)
+
+
+def _read(to, file, size):
+    """Fill (C, H, W) uint8 with an image's pixels."""
+    def read(image):
+        from PIL import Image, ImageOps
+        image = ImageOps.exif_transpose(image)
+        if image.mode[0] == "I":                        # 16 bits, which convert() would cut off at 255
+            image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+        elif image.mode == "F":
+            raise DataError(f"{file}: expected pixels of 8 or 16 bits, got floating-point numbers")
+        image = image.convert("L" if len(to) == 1 else "RGB")
+        if image.size != size[::-1]:
+            image = image.resize(size[::-1], Image.Resampling.BILINEAR)
+        to[...] = np.asarray(image).reshape(*size, len(to)).transpose(2, 0, 1)
+    _open(file, read)

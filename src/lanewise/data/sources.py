@@ -1,0 +1,73 @@
+"""What Trainer trains on: a Dataset, arrays, or batches that somebody else makes. Each has batches()."""
+import numpy as np
+
+from ..errors import DataError, ShapeError
+from ..graph import leaf
+from .dataset import Batch, Dataset, check_batch_size, rows
+
+
+class Arrays:
+    """(x, y) arrays as batches: what a Dataset does, for any kind of target."""
+
+    def __init__(self, x, y):
+        (_, _, self.scale, *_), feed = leaf(np.asarray(x) if isinstance(x, Batch) else x)
+        self.x, self.y = feed.array, np.asarray(y)
+        if self.y.shape[:1] != self.x.shape[:1]:
+            raise ShapeError(f"expected as many targets as inputs ({len(self.x)}), got targets of shape {self.y.shape}")
+
+    def __len__(self):
+        return len(self.x)
+
+    def batches(self, batch_size, shuffle=True, rng=None, augment=True):
+        """Yield (Batch, targets)."""
+        for index in rows(len(self), batch_size, shuffle, rng=rng):
+            yield Batch(self.x, index, self.scale), self.y[index]
+
+
+class Batches:
+    """An iterable of batches (x, y), a DataLoader for example: taken as they come, anew for each pass."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def batches(self, batch_size=None, shuffle=True, rng=None, augment=True):
+        """Yield (x, targets). DataError when there is none, as from an iterator that an earlier pass has used up; TypeError or
+        ShapeError for what is not a batch."""
+        number = 0
+        for number, pair in enumerate(self.source, 1):
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise TypeError(f"batch {number}: expected a pair (x, y), got {type(pair).__name__}")
+            x, y = pair
+            x, y = x if hasattr(x, "as_leaf") else np.asarray(x), np.asarray(y)
+            if y.shape[:1] != x.shape[:1]:
+                raise ShapeError(f"batch {number}: expected as many targets as inputs, got shapes {x.shape} and {y.shape}")
+            yield x, y
+        if not number:
+            raise DataError("expected at least one batch, got none: " + (
+                "an iterator gives its batches once, and each epoch and evaluation takes them; give a list, or an object whose "
+                "__iter__ starts anew" if iter(self.source) is self.source else "the iterable is empty"))
+
+
+def as_source(data):
+    """A Dataset, (x, y) arrays or an iterable of batches, as something with batches(); TypeError for anything else."""
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, (tuple, list)):
+        if isinstance(data, list) and data and all(isinstance(pair, tuple) and len(pair) == 2 for pair in data):
+            return Batches(data)
+        if len(data) == 2:
+            return Arrays(*data)
+    elif hasattr(data, "__iter__") and not isinstance(data, (str, bytes, dict)) and not hasattr(data, "__array__"):
+        return Batches(data)
+    raise TypeError(f"expected (x, y) arrays or a Dataset, got {type(data).__name__}")
+
+
+def count_batches(source, batch_size):
+    """How many batches a pass has; None where the source cannot tell."""
+    size = check_batch_size(batch_size)
+    if not isinstance(source, Batches):
+        return -(-len(source) // size)
+    try:
+        return len(source.source)
+    except TypeError:                                   # also what a DataLoader of unknown length raises
+        return None
