@@ -11,13 +11,14 @@ from .summary import conv_output_size, receptive_field, same_padding, summary
 from .threads import get_num_threads, set_num_threads
 
 __all__ = ["DataError", "DtypeError", "GradientError", "LabelError", "NonFiniteError", "RangeError", "ShapeError", "Trainer",
-           "WeightsError", "abs", "checks", "concat", "conv_output_size", "data", "elementwise", "exp", "get_num_threads",
-           "load", "load_checkpoint", "log", "manual_seed", "matmul", "metrics", "models", "nn", "ops", "optim", "receptive_field",
-           "same_padding", "save", "save_checkpoint", "set_num_threads", "set_winograd", "sqrt", "stack", "summary", "tensor"]
+           "WeightsError", "abs", "callbacks", "checks", "concat", "conv_output_size", "data", "elementwise", "exp",
+           "get_num_threads", "load", "load_checkpoint", "log", "manual_seed", "matmul", "metrics", "models", "nn", "ops",
+           "optim", "receptive_field", "same_padding", "save", "save_checkpoint", "set_num_threads", "set_winograd", "sqrt", "stack",
+           "summary", "tensor"]
 
 # What not every program uses is imported on first use: half the time of `import lanewise`.
-_LATER = {"Trainer": "train", "checks": None, "data": None, "elementwise": "own", "load": "io", "load_checkpoint": "io",
-          "metrics": None, "models": None, "ops": None, "save": "io", "save_checkpoint": "io"}
+_LATER = {"Trainer": "train", "callbacks": None, "checks": None, "data": None, "elementwise": "own", "load": "io",
+          "load_checkpoint": "io", "metrics": None, "models": None, "ops": None, "save": "io", "save_checkpoint": "io"}
 
 
 def __getattr__(name):

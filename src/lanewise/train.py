@@ -3,12 +3,18 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
+from itertools import islice
 
 import numpy as np
 
+from .callbacks import ProgressBar
+from .callbacks.base import CallbackList
 from .data.dataset import Batch, Dataset, check_batch_size, rows
-from .errors import NonFiniteError, ShapeError
+from .errors import LabelError, NonFiniteError, ShapeError
 from .graph import Value, leaf
+from .metrics import named
+from .optim.lr_scheduler import ReduceLROnPlateau
+from .resume import Backup, Place
 from .rng import as_rng
 
 CHUNK = 4096            # samples of one forward call in evaluate() and predict()
@@ -36,85 +42,90 @@ class _Interrupt:
 
 
 class Trainer:
-    """Trains `model` with `loss_fn` and `optimizer`; `history` is a dict of lists, one number an epoch."""
+    """Trains `model` with `loss_fn` and `optimizer`; `history` is a dict of lists, one number an epoch.
 
-    def __init__(self, model, loss_fn, optimizer=None):
+    metrics: names that lanewise.metrics.NAMED has, "top<k>", or functions of (targets, outputs) that give a number: for
+    history, with "val_" for validation, and evaluate(). They are measured on the outputs of a whole epoch, kept until its
+    end; "accuracy" is there for any loss over classes, and costs nothing."""
+
+    def __init__(self, model, loss_fn, optimizer=None, metrics=()):
         self.model, self.loss_fn, self.optimizer = model, loss_fn, optimizer
-        self.history = {"loss": [], "accuracy": [], "val_loss": [], "val_accuracy": [], "seconds": []}
+        self.metrics = dict(map(named, (metrics,) if isinstance(metrics, str) else metrics))
+        names = ["loss", "accuracy", *(m for m in self.metrics if m != "accuracy")]
+        self.history = {name: [] for name in (*names, *("val_" + n for n in names), "seconds")}
+        self.stop_training, self.epoch, self.schedule = False, 0, None
 
-    def fit(self, data, epochs=1, batch_size=32, validation_data=None, schedule=None, shuffle=True, rng=None,
-            on_step=None):
+    def fit(self, data, epochs=1, batch_size=32, validation_data=None, schedule=None, shuffle=True, rng=None, callbacks=(),
+            verbose=0, class_weight=None, sample_weight=None, accumulate=1, checkpoint=None, every="epoch", resume=False):
         """Train on (x, y) arrays or a Dataset; returns `history`.
 
-        `schedule`: its step() follows every optimizer step. `on_step(epoch, step, steps, loss, accuracy, n)` is called after
-        every step with running means. A NaN stops training with NonFiniteError and the last good weights; Ctrl-C stops after
-        the running step with KeyboardInterrupt and the weights of that step."""
+        `schedule`: its step() follows every optimizer step. `callbacks`: see lanewise.callbacks; one that sets `stop_training`
+        ends training after the running step, whose epoch is ended as any other. verbose: 0 quiet, 1 a line an epoch and a
+        live bar on a terminal or in a notebook, 2 lines alone. class_weight: {class: weight}, 1 for others, or "balanced",
+        N / (classes times the count of the class); sample_weight: (N,) numbers; a mean is sum w L / sum w. accumulate=k: k
+        batches make one optimizer step, that of one batch of all their samples (BatchNorm's statistics apart).
+
+        checkpoint: a file for the whole run, written whole after each epoch and, with every=n, after every n optimizer steps
+        of an epoch. resume: go on from that file, if it is there, to the same bits as a run never stopped: weights, history,
+        schedule, callbacks, and the generators, rng and the process's. `epochs` counts from the run's beginning. Data must
+        give the same batches again; where it keeps what it drew on its way, give fit() an rng of its own.
+
+        A NaN stops training with NonFiniteError and the last good weights (callbacks.TerminateOnNaN: without the error);
+        Ctrl-C stops after the running step with KeyboardInterrupt and the weights of that step, in `checkpoint` too."""
         if self.optimizer is None:
             raise ValueError("Trainer.fit: expected an optimizer, got none")
         self._check_loss()
-        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
-            raise ValueError(f"Trainer.fit: expected epochs of 1 or more, got {epochs!r}")
-        data = _pairs(data)
-        rng, steps = as_rng(rng), -(-len(data) // check_batch_size(batch_size))
-        self.model.train()
-        with _Interrupt() as interrupt:
-            for epoch in range(epochs):
-                total = correct = counted = seen = 0
-                start = time.perf_counter()
-                for step, (x, y) in enumerate(data.batches(batch_size, shuffle=shuffle, rng=rng)):
-                    self.optimizer.zero_grad()
-                    loss = self.loss_fn(self.model(x), y)
-                    try:
-                        loss.backward()
-                    except NonFiniteError as error:
-                        raise NonFiniteError(f"epoch {epoch + 1}, batch {step + 1} of {steps}: {error}") from None
-                    self.optimizer.step()
-                    if schedule is not None:
-                        schedule.step()
-                    seen += len(y)
-                    total += loss.item() * len(y)
-                    if loss._hits is not None:
-                        correct, counted = correct + loss.correct, counted + loss.counted
-                    if on_step is not None:
-                        on_step(epoch, step, steps, total / seen, correct / max(counted, 1), len(y))
-                    if interrupt.asked:
-                        raise KeyboardInterrupt
-                self._note(total / seen, correct / max(counted, 1) if loss._hits is not None else None,
-                           time.perf_counter() - start, validation_data)
+        for name, value in (("epochs", epochs), ("accumulate", accumulate)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"Trainer.fit: expected {name} of 1 or more, got {value!r}")
+        if isinstance(schedule, ReduceLROnPlateau):
+            raise TypeError("Trainer.fit: expected a schedule of the step count, got ReduceLROnPlateau: give it to "
+                            "callbacks.LearningRateScheduler")
+        if verbose not in (0, 1, 2):
+            raise ValueError(f"Trainer.fit: expected verbose of 0, 1 or 2, got {verbose!r}")
+        data, size, rng = _pairs(data), check_batch_size(batch_size), as_rng(rng)
+        samples = len(data) if hasattr(data, "__len__") else None
+        steps = samples and -(-samples // (size * accumulate))
+        callbacks = list(callbacks)
+        if verbose and not any(isinstance(c, ProgressBar) for c in callbacks):
+            callbacks.append(ProgressBar(None if verbose == 1 else False))
+        hooks = CallbackList(callbacks, self, dict(epochs=epochs, steps=steps, samples=samples, verbose=verbose,
+                                                   validation=validation_data is not None))
+        self.stop_training, self.epoch, self.schedule, place = False, 0, schedule, Place(self.metrics)
+        backup = Backup(self, checkpoint, every, rng, hooks, dict(batch_size=size, accumulate=accumulate,
+                                                                  shuffle=bool(shuffle), samples=samples))
+        run = _Run(self, hooks, backup, Weights(data, class_weight, sample_weight), steps, validation_data,
+                   lambda: _groups(data.batches(size, shuffle=shuffle, rng=rng), accumulate))
+        try:
+            hooks.call("on_train_begin")
+            if resume:
+                place = backup.load(place)
+            self.model.train()
+            with _Interrupt() as run.interrupt:
+                while place.epoch < epochs and (place.step or not self.stop_training):
+                    place = run.epoch(place)
+        except BaseException as error:
+            if not hooks.handled(error):
+                raise
+            self.stop_training = True
+        hooks.call("on_train_end")
         return self.history
-
-    def _note(self, loss, accuracy, seconds, validation_data):
-        self.history["loss"].append(loss)
-        self.history["seconds"].append(seconds)
-        if accuracy is not None:
-            self.history["accuracy"].append(accuracy)
-        if validation_data is not None:
-            result = self.evaluate(validation_data)
-            for name, value in result.items():
-                self.history["val_" + name].append(value)
 
     def _check_loss(self):
         if self.loss_fn is None:
             raise ValueError("Trainer: expected a loss, got none")
 
     def evaluate(self, data):
-        """{"loss": mean, "accuracy": share of labels that are right (of a loss over classes)} on (x, y) or a Dataset; no
-        training. The loss is that of batches of at most 4,096 samples, averaged by their sizes: where a mean has weights
-        (classes' weights, ignore_index) and the data are more, it is not quite that of all samples at once. With reduction
-        "sum" it is the sum."""
+        """{"loss": mean, "accuracy": share of labels that are right (of a loss over classes), each metric: its value} on
+        (x, y) or a Dataset; no training. With reduction "sum" the loss is the sum."""
         self._check_loss()
-        mean = getattr(self.loss_fn, "reduction", "mean") != "sum"
-        data, total, correct, counted = _pairs(data), 0, 0, 0
+        data, place = _pairs(data), Place(self.metrics)
         with _evaluating(self.model):
             for x, y in data.batches(CHUNK, shuffle=False):
-                loss = self.loss_fn(self.model(x), y)
-                total += loss.item() * (len(y) if mean else 1)
-                if loss._hits is not None:
-                    correct, counted = correct + loss.correct, counted + loss.counted
-        result = {"loss": total / len(data) if mean else total}
-        if loss._hits is not None:
-            result["accuracy"] = correct / max(counted, 1)
-        return result
+                output = self.model(x)
+                place.add(self.loss_fn(output, y), y, output)
+        result = place.measured()
+        return result if place.mean else {**result, "loss": place.sum}
 
     def predict(self, x):
         """The model's output, (N, ...) array, for an array or a Dataset's images."""
@@ -125,6 +136,153 @@ class Trainer:
                 _, feed = leaf(x)
                 parts = [feed.array[i:i + CHUNK] for i in range(0, feed.n, CHUNK)]
             return np.concatenate([_numbers(self.model(p)) for p in parts])
+
+
+class _Run:
+    """The epochs and steps of one fit()."""
+
+    def __init__(self, trainer, hooks, backup, weights, steps, validation_data, groups):
+        self.trainer, self.hooks, self.backup, self.weights, self.steps = trainer, hooks, backup, weights, steps
+        self.validation_data, self.groups, self.interrupt = validation_data, groups, None
+
+    def epoch(self, place):
+        """Train from `place` to the end of its epoch; where the next one begins."""
+        t, hooks, backup = self.trainer, self.hooks, self.backup
+        t.epoch = place.epoch
+        if not place.step:
+            hooks.call("on_epoch_begin", place.epoch)
+            place.start = backup.states()
+        began, groups = time.perf_counter() - place.seconds, self.groups()
+        if place.step:                                  # resumed: the same order of batches, up to where it was
+            now = backup.states()
+            backup.set(place.start)
+            for _ in zip(range(place.step), groups):
+                pass
+            backup.set(now)
+        for group in groups if not (place.step and t.stop_training) else ():
+            self._step(place, group)
+            place.seconds = time.perf_counter() - began
+            if hooks:
+                hooks.call("on_train_batch_end", place.step - 1, {**place.means(), "size": sum(len(y) for _, y in group)})
+            if self.interrupt.asked:
+                backup.save(place)
+                raise KeyboardInterrupt
+            backup.after_step(place)
+            if t.stop_training:
+                break
+        logs = place.measured()
+        seconds = time.perf_counter() - began
+        if self.validation_data is not None:
+            hooks.call("on_test_begin")
+            result = t.evaluate(self.validation_data)
+            hooks.call("on_test_end", result)
+            logs.update(("val_" + name, value) for name, value in result.items())
+        self._note({**logs, "seconds": seconds})
+        known = set(logs)
+        hooks.call("on_epoch_end", place.epoch, logs)
+        self._note({name: value for name, value in logs.items() if name not in known})
+        place = Place(t.metrics, place.epoch + 1)
+        t.epoch = place.epoch
+        backup.save(place)
+        if self.interrupt.asked:
+            raise KeyboardInterrupt
+        return place
+
+    def _note(self, values):
+        for name, value in values.items():
+            self.trainer.history.setdefault(name, []).append(value)
+
+    def _step(self, place, group):
+        t = self.trainer
+        before = [(b, b.data.copy()) for b in t.model.buffers()] if len(group) > 1 else ()
+        t.optimizer.zero_grad()
+        try:
+            self._gradients(place, group)
+        except NonFiniteError as error:
+            for buffer, data in before:
+                buffer.data = data
+            of = f" of {self.steps}" if self.steps else ""
+            raise NonFiniteError(f"epoch {place.epoch + 1}, batch {place.step + 1}{of}: {error}") from None
+        t.optimizer.step()
+        if t.schedule is not None:
+            t.schedule.step()
+        place.step += 1
+
+    def _gradients(self, place, group):
+        # Of batches with masses m_i and mean losses L_i: sum m_i dL_i / sum m_i. What is there is kept in units of the batch
+        # that is added to it, so that batches of one size are added as they are.
+        t, masses = self.trainer, []
+        for x, y in group:
+            output, w = t.model(x), self.weights(x, y)
+            loss = t.loss_fn(output, y) if w is None else t.loss_fn(output, y, w)
+            if masses and loss.is_mean:
+                self._scale(masses[-1] / loss.mass)
+            loss.backward()
+            if t.metrics and not any(value is output for _, _, value, _ in loss.terms):
+                raise ValueError("Trainer: metrics in training expected a loss on the model's output itself, got one on a "
+                                 "function of it")
+            place.add(loss, y, output)
+            masses.append(loss.mass)
+        if len(masses) > 1 and loss.is_mean:
+            self._scale(masses[-1] / sum(masses))
+
+    def _scale(self, factor):
+        if factor != 1:
+            for group in self.trainer.optimizer.param_groups:
+                for p in group["params"]:
+                    if p.has_grad:
+                        np.multiply(p.grad, factor, out=p.grad)
+
+
+class Weights:
+    """weights(x, y): what each sample of a batch weighs, (N,), or None where all weigh alike."""
+
+    def __init__(self, data, class_weight, sample_weight):
+        self.classes, self.samples = class_weight, sample_weight
+        if isinstance(class_weight, str) and class_weight == "balanced":
+            y = getattr(data, "labels", getattr(data, "y", None))
+            if y is None:
+                raise TypeError("Trainer.fit: class_weight 'balanced' expected data with all its labels in memory, got "
+                                f"{type(data).__name__}")
+            names, counts = np.unique(self._labels(y), return_counts=True)
+            self.classes = dict(zip(names.tolist(), (len(y) / (len(names) * counts)).tolist()))
+        elif class_weight is not None and (not isinstance(class_weight, dict) or not all(
+                isinstance(c, (int, np.integer)) for c in class_weight)):
+            raise TypeError(f"Trainer.fit: expected class_weight to be {{class: weight}} or 'balanced', got {class_weight!r}")
+        if sample_weight is not None:
+            self.samples = np.asarray(sample_weight)
+            if not hasattr(data, "__len__") or self.samples.shape != (len(data),):
+                expected = f"({len(data)},)" if hasattr(data, "__len__") else "(N,), for data in memory"
+                raise ShapeError(f"Trainer.fit: expected sample_weight of shape {expected}, got {self.samples.shape}")
+
+    @staticmethod
+    def _labels(y):
+        y = np.asarray(y)
+        if y.dtype.kind not in "iu" or y.ndim != 1:
+            raise LabelError(f"Trainer.fit: class_weight expected integer labels (N,), got {y.dtype} of shape {y.shape}")
+        return y
+
+    def __call__(self, x, y):
+        if self.classes is None and self.samples is None:
+            return None
+        w = np.ones(len(y))
+        if self.classes is not None:
+            y = self._labels(y)
+            for c, weight in self.classes.items():
+                w[y == c] = weight
+        if self.samples is not None:
+            if not isinstance(x, Batch):
+                raise TypeError("Trainer.fit: sample_weight expected data whose batches tell their rows, got "
+                                f"{type(x).__name__}")
+            w = w * self.samples[x.index]
+        return w
+
+
+def _groups(batches, k):
+    # Lists of k batches, the last of what is left.
+    batches = iter(batches)
+    while group := list(islice(batches, k)):
+        yield group
 
 
 @contextmanager
