@@ -63,7 +63,9 @@ class Backup:
     def __init__(self, trainer, path, every, rng, hooks, settings):
         check_every("Trainer.fit", "every", every)
         self.trainer, self.path, self.every, self.rng, self.hooks = trainer, path, every, rng, hooks
-        self.settings = {**settings, "metrics": list(trainer.metrics), "optimizer": type(trainer.optimizer).__name__,
+        generator = "the process's" if rng is as_rng() else type(rng.bit_generator).__name__
+        self.settings = {**settings, "generator": generator, "metrics": list(trainer.metrics),
+                         "optimizer": type(trainer.optimizer).__name__,
                          "schedule": trainer.schedule and type(trainer.schedule).__name__}
 
     def states(self):
