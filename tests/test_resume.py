@@ -12,7 +12,7 @@ import pytest
 from training_case import Made, made, small, trainer
 
 import lanewise as lw
-from lanewise import nn, optim
+from lanewise import io, nn, optim
 from lanewise.callbacks import (EMA, Callback, CSVLogger, EarlyStopping, LearningRateScheduler, ModelCheckpoint, TensorBoard,
                                 TerminateOnNaN)
 from lanewise.rng import as_rng
@@ -57,7 +57,7 @@ def run(folder, stop=None, way="seed", **kw):
     return ({k: a.tobytes() for k, a in left.items()}, history, json.dumps(opt.state_dict()["param_groups"]),
             [(m["step"], m["exp_avg_sq"].tobytes()) for m in opt.state_dict()["state"].values()],
             (early.wait, early.best, early.best_epoch, early.stopped_epoch), (folder / "log.csv").read_bytes(),
-            lw.load(folder / "best")["model.0.weight"].tobytes(), as_rng().integers(1 << 40))
+            io.read(folder / "best")[0]["model.0.weight"].tobytes(), as_rng().integers(1 << 40))
 
 
 @pytest.mark.parametrize("way", GENERATORS)

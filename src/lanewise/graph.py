@@ -370,17 +370,14 @@ class Loss:
 
     @property
     def mass(self):
-        """What the first term's mean is taken over: the sum of its weights, or how many labels or samples there are. Means
-        of batches, weighted by it, are the mean of all."""
+        """What the first term's mean is taken over: the sum of its weights, or how many labels or samples there are; None
+        where it is a sum. Means of batches, weighted by it, are the mean of all."""
         for _, op, value, arrays in self.terms:
             if value.n is not None:
+                if op.reduction == "sum":
+                    return None
                 return op.mass if op.weighted else op.counted(arrays) if op.counts else value.n
         return 1
-
-    @property
-    def is_mean(self):
-        """Whether that term is a mean, not a sum."""
-        return next((op.reduction != "sum" for _, op, value, _ in self.terms if value.n is not None), True)
 
     def __repr__(self):
         return f"Loss({self.item():.6g})"

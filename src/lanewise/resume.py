@@ -1,5 +1,6 @@
 """A run in one file: what Trainer.fit(checkpoint=..., resume=True) goes on from, bit by bit."""
 import os
+import time
 
 import numpy as np
 
@@ -15,20 +16,20 @@ class Place:
     def __init__(self, metrics, epoch=0):
         self.metrics, self.epoch, self.step = metrics, epoch, 0
         self.start = None                                       # the generators' states when the epoch began
-        self.sum = self.total = self.mass = self.seconds = 0.0
+        self.began = time.perf_counter()
+        self.sum = self.total = self.mass = 0.0
         self.correct = self.counted = 0
-        self.mean = self.over_classes = False
+        self.over_classes = False
         self.kept = []                                          # [(targets, outputs)] for the metrics
 
-    def add(self, loss, y, output):
-        """Count one batch, which has been computed."""
-        value, self.mean = loss.item(), loss.is_mean
-        mass = loss.mass if self.mean else len(y)
+    def add(self, loss, mass, y, output):
+        """Count one batch, which has been computed; mass: loss.mass."""
+        value, mass = loss.item(), len(y) if mass is None else mass
         self.sum, self.total, self.mass = self.sum + value, self.total + value * mass, self.mass + mass
         if loss._hits is not None:
             self.over_classes = True
             self.correct, self.counted = self.correct + loss.correct, self.counted + loss.counted
-        if self._asked():
+        if self.metrics and self._asked():
             self.kept.append((np.asarray(y), output.numpy()))
 
     def _asked(self):
@@ -52,9 +53,13 @@ class Place:
         return result
 
     def state_dict(self):
-        """All of it, the outputs that are kept as one array."""
+        """All of it, the outputs that are kept as one array, and the seconds so far."""
         self.kept = [tuple(np.concatenate(part) for part in zip(*self.kept))] if self.kept else []
-        return {k: v for k, v in self.__dict__.items() if k != "metrics"}
+        return {**self.__dict__, "metrics": None, "began": None, "seconds": time.perf_counter() - self.began}
+
+    def load_state_dict(self, state):
+        """Take what state_dict() gave; the time in between does not count."""
+        self.__dict__.update(state, metrics=self.metrics, began=time.perf_counter() - state.pop("seconds"))
 
 
 class Backup:
@@ -108,7 +113,7 @@ class Backup:
         self.hooks.check(about["callbacks"])
         t = self.trainer
         about = io.load_checkpoint(self.path, t.model, t.optimizer, t.schedule)
-        place.__dict__.update(about["place"])
+        place.load_state_dict(about["place"])
         t.history.clear()
         t.history.update(about["history"])
         t.stop_training = about["stopped"]

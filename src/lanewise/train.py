@@ -1,4 +1,5 @@
 """Trainer: the loop everybody writes, with history, Ctrl-C and failure handled."""
+import copy
 import signal
 import threading
 import time
@@ -94,7 +95,9 @@ class Trainer:
         self.stop_training, self.epoch, self.schedule, place = False, 0, schedule, Place(self.metrics)
         backup = Backup(self, checkpoint, every, rng, hooks, dict(batch_size=size, accumulate=accumulate,
                                                                   shuffle=bool(shuffle), samples=samples))
-        run = _Run(self, hooks, backup, Weights(data, class_weight, sample_weight), steps, validation_data,
+        if class_weight is not None or sample_weight is not None:
+            data = _Weighted(data, class_weight, sample_weight)
+        run = _Run(self, hooks, backup, steps, validation_data,
                    lambda: _groups(data.batches(size, shuffle=shuffle, rng=rng), accumulate))
         try:
             hooks.call("on_train_begin")
@@ -123,9 +126,11 @@ class Trainer:
         with _evaluating(self.model):
             for x, y in data.batches(CHUNK, shuffle=False):
                 output = self.model(x)
-                place.add(self.loss_fn(output, y), y, output)
+                loss = self.loss_fn(output, y)
+                loss.item()
+                place.add(loss, loss.mass, y, output)
         result = place.measured()
-        return result if place.mean else {**result, "loss": place.sum}
+        return result if loss.mass is not None else {**result, "loss": place.sum}
 
     def predict(self, x):
         """The model's output, (N, ...) array, for an array or a Dataset's images."""
@@ -141,8 +146,8 @@ class Trainer:
 class _Run:
     """The epochs and steps of one fit()."""
 
-    def __init__(self, trainer, hooks, backup, weights, steps, validation_data, groups):
-        self.trainer, self.hooks, self.backup, self.weights, self.steps = trainer, hooks, backup, weights, steps
+    def __init__(self, trainer, hooks, backup, steps, validation_data, groups):
+        self.trainer, self.hooks, self.backup, self.steps = trainer, hooks, backup, steps
         self.validation_data, self.groups, self.interrupt = validation_data, groups, None
 
     def epoch(self, place):
@@ -151,8 +156,8 @@ class _Run:
         t.epoch = place.epoch
         if not place.step:
             hooks.call("on_epoch_begin", place.epoch)
-            place.start = backup.states()
-        began, groups = time.perf_counter() - place.seconds, self.groups()
+            place.start, place.began = backup.states(), time.perf_counter()
+        groups = self.groups()
         if place.step:                                  # resumed: the same order of batches, up to where it was
             now = backup.states()
             backup.set(place.start)
@@ -161,9 +166,8 @@ class _Run:
             backup.set(now)
         for group in groups if not (place.step and t.stop_training) else ():
             self._step(place, group)
-            place.seconds = time.perf_counter() - began
             if hooks:
-                hooks.call("on_train_batch_end", place.step - 1, {**place.means(), "size": sum(len(y) for _, y in group)})
+                hooks.call("on_train_batch_end", place.step - 1, {**place.means(), "size": sum(len(batch[1]) for batch in group)})
             if self.interrupt.asked:
                 backup.save(place)
                 raise KeyboardInterrupt
@@ -171,7 +175,7 @@ class _Run:
             if t.stop_training:
                 break
         logs = place.measured()
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - place.began
         if self.validation_data is not None:
             hooks.call("on_test_begin")
             result = t.evaluate(self.validation_data)
@@ -211,20 +215,21 @@ class _Run:
     def _gradients(self, place, group):
         # Of batches with masses m_i and mean losses L_i: sum m_i dL_i / sum m_i. What is there is kept in units of the batch
         # that is added to it, so that batches of one size are added as they are.
-        t, masses = self.trainer, []
-        for x, y in group:
-            output, w = t.model(x), self.weights(x, y)
-            loss = t.loss_fn(output, y) if w is None else t.loss_fn(output, y, w)
-            if masses and loss.is_mean:
-                self._scale(masses[-1] / loss.mass)
+        t, last, total = self.trainer, None, 0
+        for x, y, *weights in group:
+            output = t.model(x)
+            loss = t.loss_fn(output, y, *weights)
+            if last is not None:
+                self._scale(last / loss.mass)
             loss.backward()
             if t.metrics and not any(value is output for _, _, value, _ in loss.terms):
                 raise ValueError("Trainer: metrics in training expected a loss on the model's output itself, got one on a "
                                  "function of it")
-            place.add(loss, y, output)
-            masses.append(loss.mass)
-        if len(masses) > 1 and loss.is_mean:
-            self._scale(masses[-1] / sum(masses))
+            last = loss.mass
+            place.add(loss, last, y, output)
+            total += last or 0
+        if last is not None and last != total:
+            self._scale(last / total)
 
     def _scale(self, factor):
         if factor != 1:
@@ -234,26 +239,28 @@ class _Run:
                         np.multiply(p.grad, factor, out=p.grad)
 
 
-class Weights:
-    """weights(x, y): what each sample of a batch weighs, (N,), or None where all weigh alike."""
+class _Weighted:
+    """Data whose batches have (x, y, what each sample weighs)."""
 
     def __init__(self, data, class_weight, sample_weight):
-        self.classes, self.samples = class_weight, sample_weight
+        self.data, self.classes, self.samples = data, class_weight, sample_weight
+        kept = next((name for name in ("labels", "y") if hasattr(data, name)), None)
+        if kept is None and (sample_weight is not None or isinstance(class_weight, str)):
+            raise TypeError("Trainer.fit: sample_weight and class_weight 'balanced' expected data with all its targets in "
+                            f"memory, got {type(data).__name__}")
+        self.y = kept and getattr(data, kept)
         if isinstance(class_weight, str) and class_weight == "balanced":
-            y = getattr(data, "labels", getattr(data, "y", None))
-            if y is None:
-                raise TypeError("Trainer.fit: class_weight 'balanced' expected data with all its labels in memory, got "
-                                f"{type(data).__name__}")
-            names, counts = np.unique(self._labels(y), return_counts=True)
-            self.classes = dict(zip(names.tolist(), (len(y) / (len(names) * counts)).tolist()))
+            names, counts = np.unique(self._labels(self.y), return_counts=True)
+            self.classes = dict(zip(names.tolist(), (len(self.y) / (len(names) * counts)).tolist()))
         elif class_weight is not None and (not isinstance(class_weight, dict) or not all(
                 isinstance(c, (int, np.integer)) for c in class_weight)):
             raise TypeError(f"Trainer.fit: expected class_weight to be {{class: weight}} or 'balanced', got {class_weight!r}")
         if sample_weight is not None:
             self.samples = np.asarray(sample_weight)
-            if not hasattr(data, "__len__") or self.samples.shape != (len(data),):
-                expected = f"({len(data)},)" if hasattr(data, "__len__") else "(N,), for data in memory"
-                raise ShapeError(f"Trainer.fit: expected sample_weight of shape {expected}, got {self.samples.shape}")
+            if self.samples.shape != (len(self.y),):
+                raise ShapeError(f"Trainer.fit: expected sample_weight of shape ({len(self.y)},), got {self.samples.shape}")
+            self.data = copy.copy(data)                 # its batches' targets are the numbers of their samples
+            setattr(self.data, kept, np.arange(len(self.y)))
 
     @staticmethod
     def _labels(y):
@@ -262,20 +269,17 @@ class Weights:
             raise LabelError(f"Trainer.fit: class_weight expected integer labels (N,), got {y.dtype} of shape {y.shape}")
         return y
 
-    def __call__(self, x, y):
-        if self.classes is None and self.samples is None:
-            return None
-        w = np.ones(len(y))
-        if self.classes is not None:
-            y = self._labels(y)
-            for c, weight in self.classes.items():
-                w[y == c] = weight
-        if self.samples is not None:
-            if not isinstance(x, Batch):
-                raise TypeError("Trainer.fit: sample_weight expected data whose batches tell their rows, got "
-                                f"{type(x).__name__}")
-            w = w * self.samples[x.index]
-        return w
+    def batches(self, *args, **kw):
+        """Yield (x, y, weights)."""
+        for x, y in self.data.batches(*args, **kw):
+            w = np.ones(len(y))
+            if self.samples is not None:
+                w, y = self.samples[y].astype(np.float64), self.y[y]
+            if self.classes is not None:
+                labels = self._labels(y)
+                for c, weight in self.classes.items():
+                    w[labels == c] *= weight
+            yield x, y, w
 
 
 def _groups(batches, k):
