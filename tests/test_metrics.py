@@ -186,6 +186,18 @@ def test_metrics_that_are_wrong():
         with pytest.raises(ValueError, match=r"expected a metric of accuracy, .*, top<k> or a function of \(y_true, y_pred\), got"):
             lw.Trainer(model, None, metrics=[wrong])
 
+    for twice in ["top2", "top2"], [spread, lambda y, p: 0, lambda y, p: 1]:
+        with pytest.raises(ValueError, match="expected metrics with a name of their own each, not loss or seconds, got .*, "):
+            lw.Trainer(model, None, metrics=twice)
+
+    def seconds(y, output):
+        return np.zeros(3)
+    with pytest.raises(ValueError, match="not loss or seconds, got seconds"):
+        lw.Trainer(model, None, metrics=[seconds])
+    seconds.__name__ = "each"
+    with pytest.raises(TypeError, match=r"expected a number from the metric each, got an array of shape \(3,\)"):
+        lw.Trainer(model, nn.MSELoss(), metrics=seconds).evaluate((np.ones((4, 3), np.float32), np.ones((4, 2), np.float32)))
+
     def penalised(output, y):
         return nn.MSELoss()(output * 2, y)
     t = lw.Trainer(model, penalised, optim.SGD(model.parameters(), 0.1), metrics=[spread])

@@ -121,6 +121,7 @@ CHILD = """if True:
     class Tell(Callback):
         def on_train_batch_end(self, batch, logs):
             print(batch, flush=True)
+            sys.stdin.readline()                        # goes on when it is told to
     lw.manual_seed(11)
     training, test = lw.data.load("fashion-mnist-mini")
     x, y = training.images[:1000], training.labels[:1000]
@@ -149,28 +150,28 @@ CHILD = """if True:
 def test_kill(way, tmp_path):
     """SIGKILL at seeded moments of a run on real images, started again until it is done: the same file at the end, weights,
     averages, history and the generator's next number, and the same lines of CSV."""
-    def start(name, checkpoint):
+    def start(name, checkpoint, stdin):
         (tmp_path / name).mkdir(exist_ok=True)
-        return subprocess.Popen([sys.executable, "-c", CHILD, way, tmp_path / name, checkpoint], stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE)
-    whole = start("whole", "")
+        return subprocess.Popen([sys.executable, "-c", CHILD, way, tmp_path / name, checkpoint], stdin=stdin,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    whole = start("whole", "", subprocess.DEVNULL)
     out, err = whole.communicate()
     assert whole.returncode == 0, err.decode()
-    steps, moments, killed = out.count(b"\n"), np.random.default_rng(len(way)), 0
-    while True:
-        child = start("killed", tmp_path / "run")
-        for _ in range(moments.integers(3, steps // 3) if killed < 6 else 10 ** 6):
-            if not child.stdout.readline():
-                break
-        time.sleep(moments.uniform(0, 0.004))
-        if killed < 6:
-            child.send_signal(signal.SIGKILL)
-        _, err = child.communicate()
-        if child.returncode != -signal.SIGKILL:
-            break
-        killed += 1
+    steps, moments = out.count(b"\n"), np.random.default_rng(len(way))
+    for _ in range(5):
+        child = start("killed", tmp_path / "run", subprocess.PIPE)
+        for _ in range(moments.integers(3, steps // 5)):
+            child.stdout.readline()
+            child.stdin.write(b"\n")
+            child.stdin.flush()
+        time.sleep(moments.uniform(0, 0.01))            # in the next step, in validation, or while the file is written
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+        assert child.returncode == -signal.SIGKILL
+    child = start("killed", tmp_path / "run", subprocess.DEVNULL)
+    out, err = child.communicate()
     assert child.returncode == 0, err.decode()
-    assert killed >= 3
+    assert out.count(b"\n") < steps                     # it did go on, and not begin anew
     for name in "end", "log.csv":
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
@@ -276,7 +277,7 @@ def test_stopped_in_the_middle_of_an_epoch(tmp_path):
 def test_the_rest_of_the_states(tmp_path):
     """TensorBoard's files say what is written again; TerminateOnNaN's run ends where it ended."""
     pytest.importorskip("tensorboardX")
-    from test_callbacks import events
+    from test_reports import events
     for stop in StopAt(10), StopAt(0):
         try:
             trainer().fit(made(), 2, 8, rng=1, callbacks=[TensorBoard(tmp_path / "tb", update_freq=1), stop],

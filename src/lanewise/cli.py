@@ -3,7 +3,6 @@ import errno
 import math
 import os
 import platform
-import sys
 import tempfile
 import time
 from contextlib import contextmanager

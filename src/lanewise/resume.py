@@ -1,6 +1,7 @@
 """A run in one file: what Trainer.fit(checkpoint=..., resume=True) goes on from, bit by bit."""
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Place:
             self.over_classes = True
             self.correct, self.counted = self.correct + loss.correct, self.counted + loss.counted
         if self.metrics and self._asked():
-            self.kept.append((np.asarray(y), output.numpy()))
+            self.kept.append((np.array(y), output.numpy()))
 
     def _asked(self):
         return [m for m in self.metrics if m != "accuracy" or not self.over_classes]
@@ -49,7 +50,11 @@ class Place:
         result, asked = self.means(), self._asked()
         if asked:
             y, output = (np.concatenate(part) for part in zip(*self.kept))
-            result.update((name, float(self.metrics[name](y, output))) for name in asked)
+            for name in asked:
+                value = self.metrics[name](y, output)
+                if np.ndim(value):
+                    raise TypeError(f"Trainer: expected a number from the metric {name}, got an array of shape {np.shape(value)}")
+                result[name] = float(value)
         return result
 
     def state_dict(self):
@@ -67,6 +72,8 @@ class Backup:
 
     def __init__(self, trainer, path, every, rng, hooks, settings):
         check_every("Trainer.fit", "every", every)
+        if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.trainer, self.path, self.every, self.rng, self.hooks = trainer, path, every, rng, hooks
         generator = "the process's" if rng is as_rng() else type(rng.bit_generator).__name__
         self.settings = {**settings, "generator": generator, "metrics": list(trainer.metrics),

@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 
@@ -51,7 +51,11 @@ class Trainer:
 
     def __init__(self, model, loss_fn, optimizer=None, metrics=()):
         self.model, self.loss_fn, self.optimizer = model, loss_fn, optimizer
-        self.metrics = dict(map(named, (metrics,) if isinstance(metrics, str) else metrics))
+        pairs = [named(m) for m in ((metrics,) if isinstance(metrics, str) or callable(metrics) else metrics)]
+        self.metrics = dict(pairs)
+        if len(self.metrics) < len(pairs) or {"loss", "seconds"} & set(self.metrics):
+            raise ValueError("Trainer: expected metrics with a name of their own each, not loss or seconds, got "
+                             f"{', '.join(name for name, _ in pairs)}")
         names = ["loss", "accuracy", *(m for m in self.metrics if m != "accuracy")]
         self.history = {name: [] for name in (*names, *("val_" + n for n in names), "seconds")}
         self.stop_training, self.epoch, self.schedule = False, 0, None
@@ -97,7 +101,7 @@ class Trainer:
                                                                   shuffle=bool(shuffle), samples=samples))
         if class_weight is not None or sample_weight is not None:
             data = _Weighted(data, class_weight, sample_weight)
-        run = _Run(self, hooks, backup, steps, validation_data,
+        run = _Run(self, hooks, backup, steps, accumulate, validation_data,
                    lambda: _groups(data.batches(size, shuffle=shuffle, rng=rng), accumulate))
         try:
             hooks.call("on_train_begin")
@@ -144,10 +148,10 @@ class Trainer:
 
 
 class _Run:
-    """The epochs and steps of one fit()."""
+    """The epochs and steps of one fit(). groups(): an epoch's steps, each an iterable of batches (x, y), or (x, y, weights)."""
 
-    def __init__(self, trainer, hooks, backup, steps, validation_data, groups):
-        self.trainer, self.hooks, self.backup, self.steps = trainer, hooks, backup, steps
+    def __init__(self, trainer, hooks, backup, steps, accumulate, validation_data, groups):
+        self.trainer, self.hooks, self.backup, self.steps, self.accumulate = trainer, hooks, backup, steps, accumulate
         self.validation_data, self.groups, self.interrupt = validation_data, groups, None
 
     def epoch(self, place):
@@ -161,13 +165,14 @@ class _Run:
         if place.step:                                  # resumed: the same order of batches, up to where it was
             now = backup.states()
             backup.set(place.start)
-            for _ in zip(range(place.step), groups):
-                pass
+            for _, group in zip(range(place.step), groups):
+                for _ in group:
+                    pass
             backup.set(now)
         for group in groups if not (place.step and t.stop_training) else ():
-            self._step(place, group)
+            size = self._step(place, group)
             if hooks:
-                hooks.call("on_train_batch_end", place.step - 1, {**place.means(), "size": sum(len(batch[1]) for batch in group)})
+                hooks.call("on_train_batch_end", place.step - 1, {**place.means(), "size": size})
             if self.interrupt.asked:
                 backup.save(place)
                 raise KeyboardInterrupt
@@ -198,10 +203,10 @@ class _Run:
 
     def _step(self, place, group):
         t = self.trainer
-        before = [(b, b.data.copy()) for b in t.model.buffers()] if len(group) > 1 else ()
+        before = [(b, b.data.copy()) for b in t.model.buffers()] if self.accumulate > 1 else ()
         t.optimizer.zero_grad()
         try:
-            self._gradients(place, group)
+            size = self._gradients(place, group)
         except NonFiniteError as error:
             for buffer, data in before:
                 buffer.data = data
@@ -211,11 +216,12 @@ class _Run:
         if t.schedule is not None:
             t.schedule.step()
         place.step += 1
+        return size
 
     def _gradients(self, place, group):
         # Of batches with masses m_i and mean losses L_i: sum m_i dL_i / sum m_i. What is there is kept in units of the batch
         # that is added to it, so that batches of one size are added as they are.
-        t, last, total = self.trainer, None, 0
+        t, last, total, size = self.trainer, None, 0, 0
         for x, y, *weights in group:
             output = t.model(x)
             loss = t.loss_fn(output, y, *weights)
@@ -227,9 +233,10 @@ class _Run:
                                  "function of it")
             last = loss.mass
             place.add(loss, last, y, output)
-            total += last or 0
+            total, size = total + (last or 0), size + len(y)
         if last is not None and last != total:
             self._scale(last / total)
+        return size
 
     def _scale(self, factor):
         if factor != 1:
@@ -283,10 +290,10 @@ class _Weighted:
 
 
 def _groups(batches, k):
-    # Lists of k batches, the last of what is left.
+    # Batches in groups of k, the last of what is left, each group to be used up before the next; nothing is read ahead.
     batches = iter(batches)
-    while group := list(islice(batches, k)):
-        yield group
+    for first in batches:
+        yield chain((first,), islice(batches, k - 1))
 
 
 @contextmanager

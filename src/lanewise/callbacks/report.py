@@ -25,13 +25,13 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, epoch, logs):
         """Write the line."""
-        path, header = Path(self.filename), self.keys is None
+        path = Path(self.filename)
         self.keys = self.keys or sorted(logs)
         if self.size is not None and path.exists():
             os.truncate(path, self.size)
         elif not self.append:
             path.write_bytes(b"")
-        header = header and (not path.exists() or not path.stat().st_size)
+        header = not path.exists() or not path.stat().st_size
         with open(path, "a", newline="") as file:
             out = csv.writer(file, delimiter=self.separator)
             out.writerows([["epoch", *self.keys]] * header + [[epoch, *(logs.get(k, "NA") for k in self.keys)]])
