@@ -255,6 +255,31 @@ def test_ctrl_c_is_kept(tmp_path):
     assert steps == list(range(7)) and t.history["loss"] == whole.history["loss"]
 
 
+def test_what_watches_goes_on(tmp_path):
+    """Stopped before each epoch: counts, best values and the best epoch's weights are those of a run not stopped."""
+    values, left = [3, 1, 2, 2, 0.9, 2, 2, 2, 0], []
+    for stop in range(9):
+        folder = tmp_path / str(stop)
+        for n in (stop, 0):
+            t = trainer()
+            early = EarlyStopping("made", patience=3, min_delta=0.05, mode="min", restore_best_weights=True)
+            plateau = optim.lr_scheduler.ReduceLROnPlateau(t.optimizer, patience=1)
+            keep = ModelCheckpoint(folder / "{epoch}", "made", save_best_only=True, mode="min", save_freq="epoch")
+            try:
+                t.fit(made(8), 9, 8, rng=1, checkpoint=folder / "run", resume=True, callbacks=[
+                    Made(values, True), early, keep, LearningRateScheduler(plateau, "made"), StopAt(n, "on_epoch_begin")])
+            except Stop:
+                continue
+            state = early.state_dict()
+            weights = state.pop("best_weights")["0.bias"][0]
+            left.append((state, weights, t.model[0].bias.data[0], t.history["made"], t.history["learning_rate"],
+                         sorted(p.name for p in folder.iterdir()), keep.state_dict(), plateau.state_dict()))
+            break
+    assert len(left) == 9 and all(one == left[0] for one in left)
+    assert left[0][:4] == (dict(wait=3, stopped_epoch=7, best_epoch=4, best=0.9), 4, 4, values[:8])
+    assert left[0][5] == ["1", "2", "5", "run"] and len(set(left[0][4])) == 3
+
+
 def test_stopped_in_the_middle_of_an_epoch(tmp_path):
     """stop_training set in a step, and the run killed before its epoch ended: it ends, and no step more is made."""
     class Enough(Callback):
