@@ -125,12 +125,13 @@ def test_ctrl_c_stops_at_the_next_step():
     trainer = lw.Trainer(net, nn.CrossEntropyLoss(), optim.Adam(net.parameters()))
     seen = []
 
-    def on_step(epoch, step, *rest):
-        seen.append(step)
-        if step == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+    class Press(lw.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs):
+            seen.append(batch)
+            if batch == 2:
+                os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        trainer.fit(training, epochs=1, batch_size=64, rng=0, on_step=on_step)
+        trainer.fit(training, epochs=1, batch_size=64, rng=0, callbacks=[Press()])
     assert seen == [0, 1, 2]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     lw.manual_seed(2026)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import lanewise as lw
-from lanewise import data, nn, optim
+from lanewise import callbacks, data, nn, optim
 
 ROOT = Path(__file__).parent.parent
 
@@ -60,7 +60,7 @@ def test_version_is_one():
     assert re.search(r'^version = "(.*)"$', text, re.M)[1] == lw.__version__
 
 
-@pytest.mark.parametrize("module", [lw, nn, optim, data], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [lw, nn, optim, data, callbacks], ids=lambda m: m.__name__)
 def test_public_names(module):
     """What __all__ lists exists, once, and has a docstring that starts with a sentence."""
     assert len(set(module.__all__)) == len(module.__all__)

@@ -2,37 +2,11 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from training_case import bits, made, small, trainer
 
 import lanewise as lw
 from lanewise import nn, optim, train
 from lanewise.data import Dataset
-
-
-def small():
-    """A network for (N, 2, 6, 6) and four classes, the same every time."""
-    lw.manual_seed(4)
-    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 4))
-
-
-def made(n=50, kind=np.float32):
-    """Images of four classes that can be told apart."""
-    rng = np.random.default_rng(8)
-    y = np.arange(n) % 4
-    x = rng.uniform(0, 60, (n, 2, 6, 6))
-    for i, c in enumerate(y):
-        x[i, c % 2, c // 2 * 3:c // 2 * 3 + 3] += 150
-    return (x.astype(np.uint8), y) if kind == np.uint8 else ((x / 255).astype(kind), y)
-
-
-def trainer(lr=1e-2, model=None, **kw):
-    """A Trainer on small(), with SGD."""
-    model = model or small()
-    return lw.Trainer(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr, momentum=0.9), **kw)
-
-
-def bits(model):
-    """The bytes of all weights."""
-    return b"".join(v.tobytes() for v in model.state_dict().values())
 
 
 def softmax_loss(scores, y):
@@ -92,21 +66,32 @@ def test_history_is_the_mean_over_samples():
     assert t.history["accuracy"] == [result["accuracy"]]
 
 
-def test_schedule_and_on_step():
-    """The rate moves after every step; on_step sees each step once, with running means."""
+class Steps(lw.callbacks.Callback):
+    """Calls f(batch, logs) after every step."""
+
+    def __init__(self, f):
+        self.f = f
+
+    def on_train_batch_end(self, batch, logs):
+        self.f(batch, logs)
+
+
+def test_schedule_and_steps():
+    """The rate moves after every step; a callback sees each step once, with running means."""
     x, y = made()
     t, seen = trainer(), []
     schedule = optim.OneCycleLR(t.optimizer, 0.1, total_steps=14)
     rates = []
 
-    def on_step(epoch, step, steps, loss, accuracy, n):
-        seen.append((epoch, step, steps, n))
+    def look(batch, logs):
+        seen.append((t.epoch, batch, steps.params["steps"], logs["size"]))
         rates.append(t.optimizer.param_groups[0]["lr"])
-        assert np.isfinite(loss) and 0 <= accuracy <= 1
-    t.fit((x, y), 2, np.int64(8), schedule=schedule, on_step=on_step)
+        assert np.isfinite(logs["loss"]) and 0 <= logs["accuracy"] <= 1
+    steps = Steps(look)
+    t.fit((x, y), 2, np.int64(8), schedule=schedule, callbacks=[steps])
     assert seen == [(e, s, 7, 8 if s < 6 else 2) for e in range(2) for s in range(7)]
     assert len(set(rates)) > 10 and max(rates) == pytest.approx(0.1, rel=0.1)
-    assert rates[-2] == pytest.approx(0.1 / 25 / 1e4)       # the last step's: on_step comes after schedule.step()
+    assert rates[-2] == pytest.approx(0.1 / 25 / 1e4)       # the last step's: callbacks come after schedule.step()
 
 
 @pytest.mark.parametrize("n", [1, 17, 50])
@@ -194,7 +179,7 @@ def test_nan_in_the_input_stops_training(bad, isa):
     x = x.copy()
     x[41, 0, 2, 2] = bad
     with pytest.raises(lw.NonFiniteError, match=r"epoch 1, batch 6 of 7: .* at step 5.* those before it") as info:
-        t.fit((x, y), 3, 8, shuffle=False, on_step=lambda *a: seen.append(a[1]))
+        t.fit((x, y), 3, 8, shuffle=False, callbacks=[Steps(lambda batch, logs: seen.append(batch))])
     assert "\n" not in str(info.value)
     assert bits(t.model) == bits(good.model) and seen == list(range(5))
     assert t.history["loss"] == []                      # no epoch was finished
@@ -206,7 +191,7 @@ def test_nan_by_a_huge_rate_stops_training():
     x, y = made()
     t, kept = trainer(1e30), []
     with pytest.raises(lw.NonFiniteError, match=r"epoch \d, batch \d of 7: .*the weights are those before it"):
-        t.fit((x, y), 5, 8, on_step=lambda *a: kept.append(bits(t.model)))
+        t.fit((x, y), 5, 8, callbacks=[Steps(lambda batch, logs: kept.append(bits(t.model)))])
     assert kept and bits(t.model) == kept[-1]
 
 

@@ -12,17 +12,17 @@ from .threads import get_num_threads, set_num_threads
 
 __all__ = ["CNNClassifier", "CNNRegressor", "DataError", "DtypeError", "Ensemble", "GradientError", "LabelError",
            "MLPClassifier", "MLPRegressor", "NonFiniteError", "RangeError", "ShapeError", "Trainer", "WeightsError", "abs",
-           "average_weights", "checks", "concat", "conv_output_size", "data", "elementwise", "estimators", "exp",
+           "average_weights", "callbacks", "checks", "concat", "conv_output_size", "data", "elementwise", "estimators", "exp",
            "get_num_threads", "load", "load_checkpoint", "log", "manual_seed", "matmul", "metrics", "models", "nn", "onnx",
            "ops", "optim", "plot", "profile", "read", "receptive_field", "same_padding", "save", "save_checkpoint",
            "set_num_threads", "set_winograd", "snapshots", "sqrt", "stack", "summary", "tensor", "update_bn"]
 
 # What not every program uses is imported on first use: half the time of `import lanewise`.
 _LATER = {"CNNClassifier": "estimators", "CNNRegressor": "estimators", "Ensemble": "ensemble", "MLPClassifier": "estimators",
-          "MLPRegressor": "estimators", "Trainer": "train", "average_weights": "ensemble", "checks": None, "data": None,
-          "elementwise": "own", "estimators": None, "load": "io", "load_checkpoint": "io", "metrics": None, "models": None,
-          "onnx": None, "ops": None, "plot": None, "profile": "profiling", "read": "io", "save": "io", "save_checkpoint": "io",
-          "snapshots": "ensemble", "update_bn": "ensemble"}
+          "MLPRegressor": "estimators", "Trainer": "train", "average_weights": "ensemble", "callbacks": None, "checks": None,
+          "data": None, "elementwise": "own", "estimators": None, "load": "io", "load_checkpoint": "io", "metrics": None,
+          "models": None, "onnx": None, "ops": None, "plot": None, "profile": "profiling", "read": "io", "save": "io",
+          "save_checkpoint": "io", "snapshots": "ensemble", "update_bn": "ensemble"}
 
 
 def __getattr__(name):

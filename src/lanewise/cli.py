@@ -3,7 +3,6 @@ import errno
 import math
 import os
 import platform
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import click
 import numpy as np
 
 from . import __version__, _isa, data, io, nn, optim, threads
+from .callbacks import ProgressBar
 from .errors import DataError, DtypeError, NonFiniteError, WeightsError
 from .models import MODELS
 from .rng import manual_seed
@@ -37,42 +37,6 @@ def machine():
     n = threads.get_num_threads()
     level = f"x86-64-{_isa.isa}" if _isa.LEVEL else _isa.isa
     return f"{cpu_name()}, {level} ({_isa.engine('float32').lanes} lanes), {n} thread{'s' * (n > 1)}"
-
-
-class Report:
-    """Progress: one line for every finished epoch, and on a terminal a live bar under them for the epoch that runs."""
-    BAR = "{desc} |{bar}|"
-    UPDATE = 0.05           # seconds between two pictures of the bar
-
-    def __init__(self, epochs, images):
-        self.epochs, self.images, self.bar = epochs, images, None
-        self.live, self.start, self.done, self.shown = sys.stderr.isatty(), time.perf_counter(), 0, 0.0
-
-    def __call__(self, epoch, step, steps, loss, accuracy, n):
-        self.done += n
-        now = time.perf_counter()
-        head = f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"
-        numbers = f"loss {loss:.4f}  accuracy {100 * accuracy:5.1f} %  {self.done / (now - self.start):9,.0f} images/s"
-        if self.live:
-            if self.bar is None:
-                from tqdm import tqdm
-                self.bar = tqdm(total=self.images, leave=False, bar_format=self.BAR, dynamic_ncols=True, desc=head)
-            if step == 0:
-                self.bar.n = 0
-            self.bar.n += n
-            if now - self.shown > self.UPDATE:
-                self.bar.set_description_str(f"{head}  {numbers}")
-                self.shown = now
-        if step == steps - 1:
-            if self.live:
-                self.bar.clear()
-            click.echo(f"{head}  {numbers}")
-
-    def close(self):
-        """Take the bar away."""
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
 
 
 class Mistake(click.ClickException):
@@ -181,16 +145,14 @@ def train(name, model, epochs, batch_size, optimizer, lr, seed, n_threads, outpu
     first = trainer.evaluate(test)["loss"]
     click.echo(f"start     loss {first:.4f} before training; guessing gives log({training.n_classes}) = "
                f"{math.log(training.n_classes):.4f}")
-    report, stopped, failed = Report(epochs, len(training)), False, None
+    report, stopped, failed = ProgressBar(unit="images"), False, None
     began = time.perf_counter()
     try:
-        trainer.fit(training, epochs, batch_size, schedule=schedule, rng=seed, on_step=report)
+        trainer.fit(training, epochs, batch_size, schedule=schedule, rng=seed, callbacks=[report])
     except KeyboardInterrupt:
         stopped = True
     except NonFiniteError as error:
         failed = error
-    finally:
-        report.close()
     seconds = time.perf_counter() - began
     result = trainer.evaluate(test)
     if stopped or failed:

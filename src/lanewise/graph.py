@@ -379,5 +379,16 @@ class Loss:
         """How many labels `correct` is out of: those of the batch, pixel by pixel, but not the ignored ones."""
         return next((op.counted(arrays) for _, op, _, arrays in self.terms if op.counts), 0)
 
+    @property
+    def mass(self):
+        """What the first term's mean is taken over: the sum of its weights, or how many labels or samples there are; None
+        where it is a sum. Means of batches, weighted by it, are the mean of all."""
+        for _, op, value, arrays in self.terms:
+            if value.n is not None:
+                if op.reduction == "sum":
+                    return None
+                return op.mass if op.weighted else op.counted(arrays) if op.counts else value.n
+        return 1
+
     def __repr__(self):
         return f"Loss({self.item():.6g})"

@@ -177,9 +177,11 @@ def _read_npz(path):
 
 def save_checkpoint(path, model, optimizer=None, schedule=None, metadata=None):
     """Save all that a run goes on from in one file: weights, the optimizer's moments and settings, the schedule's state;
-    `metadata`: JSON-able, kept with it. A run that is loaded again gives the same bits as one that was never stopped."""
+    `metadata`: JSON-able, with arrays anywhere in it, kept with it. A run that is loaded again gives the same bits as one
+    that was never stopped."""
     arrays = {f"model.{k}": v for k, v in model.state_dict().items()}
-    about = {"metadata": metadata, "schedule": None if schedule is None else schedule.state_dict(), "optimizer": None}
+    about = {"metadata": _lift(metadata, arrays), "schedule": None if schedule is None else schedule.state_dict(),
+             "optimizer": None}
     if optimizer is not None:
         state = optimizer.state_dict()
         about["optimizer"] = {"param_groups": state["param_groups"], "steps": {}}
@@ -208,7 +210,30 @@ def load_checkpoint(path, model, optimizer=None, schedule=None):
         optimizer.load_state_dict({"state": entries, "param_groups": about["optimizer"]["param_groups"]})
     if schedule is not None:
         schedule.load_state_dict(about["schedule"])
-    return about["metadata"]
+    return _lower(about["metadata"], arrays)
+
+
+ARRAY = "array in the file"
+
+
+def _lift(value, arrays):
+    """The value as JSON has it, its arrays put among the others under numbers."""
+    if isinstance(value, np.ndarray):
+        name = f"metadata.{len(arrays)}"
+        arrays[name] = value
+        return {ARRAY: name}
+    if isinstance(value, dict):
+        return {k: _lift(v, arrays) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_lift(v, arrays) for v in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _lower(value, arrays):
+    """What _lift() had: tuples are lists, keys are strings."""
+    if isinstance(value, dict):
+        return arrays[value[ARRAY]] if set(value) == {ARRAY} else {k: _lower(v, arrays) for k, v in value.items()}
+    return [_lower(v, arrays) for v in value] if isinstance(value, list) else value
 
 
 def save_json(path, value):

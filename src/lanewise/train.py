@@ -1,15 +1,22 @@
 """Trainer: the loop everybody writes, with history, Ctrl-C and failure handled."""
+import copy
 import signal
 import threading
 import time
 from contextlib import contextmanager
+from itertools import chain, islice
 
 import numpy as np
 
-from .data.dataset import Batch, Dataset
+from .callbacks import ProgressBar
+from .callbacks.base import CallbackList
+from .data.dataset import Batch, Dataset, check_batch_size
 from .data.sources import as_source, count_batches
-from .errors import NonFiniteError
+from .errors import LabelError, NonFiniteError, ShapeError
 from .graph import Value, leaf
+from .metrics import named
+from .optim.lr_scheduler import ReduceLROnPlateau
+from .resume import Backup, Place
 from .rng import as_rng
 
 CHUNK = 4096            # samples of one forward call in evaluate() and predict()
@@ -37,90 +44,101 @@ class _Interrupt:
 
 
 class Trainer:
-    """Trains `model` with `loss_fn` and `optimizer`; `history` is a dict of lists, one number an epoch."""
+    """Trains `model` with `loss_fn` and `optimizer`; `history` is a dict of lists, one number an epoch.
 
-    def __init__(self, model, loss_fn, optimizer=None):
+    metrics: names that lanewise.metrics.NAMED has, "top<k>", or functions of (targets, outputs) that give a number: for
+    history, with "val_" for validation, and evaluate(). They are measured on the outputs of a whole epoch, kept until its
+    end; "accuracy" is there for any loss over classes, and costs nothing."""
+
+    def __init__(self, model, loss_fn, optimizer=None, metrics=()):
         self.model, self.loss_fn, self.optimizer = model, loss_fn, optimizer
-        self.history = {"loss": [], "accuracy": [], "val_loss": [], "val_accuracy": [], "seconds": []}
+        pairs = [named(m) for m in ((metrics,) if isinstance(metrics, str) or callable(metrics) else metrics)]
+        self.metrics = dict(pairs)
+        if len(self.metrics) < len(pairs) or {"loss", "seconds"} & set(self.metrics):
+            raise ValueError("Trainer: expected metrics with a name of their own each, not loss or seconds, got "
+                             f"{', '.join(name for name, _ in pairs)}")
+        names = ["loss", "accuracy", *(m for m in self.metrics if m != "accuracy")]
+        self.history = {name: [] for name in (*names, *("val_" + n for n in names), "seconds")}
+        self.stop_training, self.epoch, self.schedule = False, 0, None
 
-    def fit(self, data, epochs=1, batch_size=32, validation_data=None, schedule=None, shuffle=True, rng=None,
-            on_step=None):
+    def fit(self, data, epochs=1, batch_size=32, validation_data=None, schedule=None, shuffle=True, rng=None, callbacks=(),
+            verbose=0, class_weight=None, sample_weight=None, accumulate=1, checkpoint=None, every="epoch", resume=False):
         """Train on (x, y) arrays, a Dataset, augmented as it says, or an iterable of batches (x, y); returns `history`.
 
         A tuple or list of two is (x, y), a list of tuples batches; these are taken as they come, anew in every epoch.
 
-        `schedule`: its step() follows every optimizer step. `on_step(epoch, step, steps, loss, accuracy, n)` is called after
-        every step with running means; `steps` is None for an iterable without a length. A NaN stops training with
-        NonFiniteError and the last good weights; Ctrl-C stops after the running step with KeyboardInterrupt and the weights of
-        that step."""
+        `schedule`: its step() follows every optimizer step. `callbacks`: see lanewise.callbacks; one that sets `stop_training`
+        ends training after the running step, whose epoch is ended as any other. verbose: 0 quiet, 1 a line an epoch and a
+        live bar on a terminal or in a notebook, 2 lines alone. class_weight: {class: weight}, 1 for others, or "balanced",
+        N / (classes times the count of the class); sample_weight: (N,) numbers; a mean is sum w L / sum w. accumulate=k: k
+        batches make one optimizer step, that of one batch of all their samples (BatchNorm's statistics apart).
+
+        checkpoint: a file for the whole run, written whole after each epoch and, with every=n, after every n optimizer steps
+        of an epoch. resume: go on from that file, if it is there, to the same bits as a run never stopped: weights, history,
+        schedule, callbacks, and the generators, rng and the process's. `epochs` counts from the run's beginning. Data must
+        give the same batches again; where it keeps what it drew on its way, give fit() an rng of its own.
+
+        A NaN stops training with NonFiniteError and the last good weights (callbacks.TerminateOnNaN: without the error);
+        Ctrl-C stops after the running step with KeyboardInterrupt and the weights of that step, in `checkpoint` too."""
         if self.optimizer is None:
             raise ValueError("Trainer.fit: expected an optimizer, got none")
         self._check_loss()
-        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
-            raise ValueError(f"Trainer.fit: expected epochs of 1 or more, got {epochs!r}")
-        data = as_source(data)
-        rng, steps = as_rng(rng), count_batches(data, batch_size)
-        self.model.train()
-        with _Interrupt() as interrupt:
-            for epoch in range(epochs):
-                total = correct = counted = seen = 0
-                start = time.perf_counter()
-                for step, (x, y) in enumerate(data.batches(batch_size, shuffle=shuffle, rng=rng)):
-                    self.optimizer.zero_grad()
-                    loss = self.loss_fn(self.model(x), y)
-                    try:
-                        loss.backward()
-                    except NonFiniteError as error:
-                        of = f" of {steps}" if steps is not None else ""
-                        raise NonFiniteError(f"epoch {epoch + 1}, batch {step + 1}{of}: {error}") from None
-                    self.optimizer.step()
-                    if schedule is not None:
-                        schedule.step()
-                    seen += len(y)
-                    total += loss.item() * len(y)
-                    if loss._hits is not None:
-                        correct, counted = correct + loss.correct, counted + loss.counted
-                    if on_step is not None:
-                        on_step(epoch, step, steps, total / seen, correct / max(counted, 1), len(y))
-                    if interrupt.asked:
-                        raise KeyboardInterrupt
-                self._note(total / seen, correct / max(counted, 1) if loss._hits is not None else None,
-                           time.perf_counter() - start, validation_data)
+        for name, value in (("epochs", epochs), ("accumulate", accumulate)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"Trainer.fit: expected {name} of 1 or more, got {value!r}")
+        if isinstance(schedule, ReduceLROnPlateau):
+            raise TypeError("Trainer.fit: expected a schedule of the step count, got ReduceLROnPlateau: give it to "
+                            "callbacks.LearningRateScheduler")
+        if verbose not in (0, 1, 2):
+            raise ValueError(f"Trainer.fit: expected verbose of 0, 1 or 2, got {verbose!r}")
+        data, size, rng = as_source(data), check_batch_size(batch_size), as_rng(rng)
+        samples, batches = len(data) if hasattr(data, "__len__") else None, count_batches(data, size)
+        steps = batches and -(-batches // accumulate)
+        callbacks = list(callbacks)
+        if verbose and not any(isinstance(c, ProgressBar) for c in callbacks):
+            callbacks.append(ProgressBar(None if verbose == 1 else False))
+        hooks = CallbackList(callbacks, self, dict(epochs=epochs, steps=steps, samples=samples, verbose=verbose,
+                                                   validation=validation_data is not None))
+        self.stop_training, self.epoch, self.schedule, place = False, 0, schedule, Place(self.metrics)
+        backup = Backup(self, checkpoint, every, rng, hooks, dict(batch_size=size, accumulate=accumulate,
+                                                                  shuffle=bool(shuffle), samples=samples))
+        if class_weight is not None or sample_weight is not None:
+            data = _Weighted(data, class_weight, sample_weight)
+        run = _Run(self, hooks, backup, steps, accumulate, validation_data,
+                   lambda: _groups(data.batches(size, shuffle=shuffle, rng=rng), accumulate))
+        try:
+            hooks.call("on_train_begin")
+            if resume:
+                place = backup.load(place)
+            self.model.train()
+            with _Interrupt() as run.interrupt:
+                while place.epoch < epochs and (place.step or not self.stop_training):
+                    place = run.epoch(place)
+        except BaseException as error:
+            if not hooks.handled(error):
+                raise
+            self.stop_training = True
+        hooks.call("on_train_end")
         return self.history
-
-    def _note(self, loss, accuracy, seconds, validation_data):
-        self.history["loss"].append(loss)
-        self.history["seconds"].append(seconds)
-        if accuracy is not None:
-            self.history["accuracy"].append(accuracy)
-        if validation_data is not None:
-            result = self.evaluate(validation_data)
-            for name, value in result.items():
-                self.history["val_" + name].append(value)
 
     def _check_loss(self):
         if self.loss_fn is None:
             raise ValueError("Trainer: expected a loss, got none")
 
     def evaluate(self, data):
-        """{"loss": mean, "accuracy": share of labels that are right (of a loss over classes)} on (x, y), a Dataset or an
-        iterable of batches; no training and no augmentation. The loss is that of batches of at most 4,096 samples, averaged
-        by their sizes: where a mean has weights (classes' weights, ignore_index) and the data are more, it is not quite that of
-        all samples at once. With reduction "sum" it is the sum."""
+        """{"loss": mean, "accuracy": share of labels that are right (of a loss over classes), each metric: its value} on
+        (x, y), a Dataset or an iterable of batches; no training and no augmentation. With reduction "sum" the loss is the
+        sum."""
         self._check_loss()
-        mean = getattr(self.loss_fn, "reduction", "mean") != "sum"
-        data, total, correct, counted, seen = as_source(data), 0, 0, 0, 0
+        data, place = as_source(data), Place(self.metrics)
         with _evaluating(self.model):
             for x, y in data.batches(CHUNK, shuffle=False, augment=False):
-                loss = self.loss_fn(self.model(x), y)
-                seen += len(y)
-                total += loss.item() * (len(y) if mean else 1)
-                if loss._hits is not None:
-                    correct, counted = correct + loss.correct, counted + loss.counted
-        result = {"loss": total / seen if mean else total}
-        if loss._hits is not None:
-            result["accuracy"] = correct / max(counted, 1)
-        return result
+                output = self.model(x)
+                loss = self.loss_fn(output, y)
+                loss.item()
+                place.add(loss, loss.mass, y, output)
+        result = place.measured()
+        return result if loss.mass is not None else {**result, "loss": place.sum}
 
     def predict(self, x):
         """The model's output, (N, ...) array, for an array, a Batch or a Dataset's images."""
@@ -137,6 +155,158 @@ class Trainer:
         self._check_loss()
         from .profiling import profile
         return profile(self.model, data, self.loss_fn, self.optimizer, batch_size, repeats)
+
+
+class _Run:
+    """The epochs and steps of one fit(). groups(): an epoch's steps, each an iterable of batches (x, y), or (x, y, weights)."""
+
+    def __init__(self, trainer, hooks, backup, steps, accumulate, validation_data, groups):
+        self.trainer, self.hooks, self.backup, self.steps, self.accumulate = trainer, hooks, backup, steps, accumulate
+        self.validation_data, self.groups, self.interrupt = validation_data, groups, None
+
+    def epoch(self, place):
+        """Train from `place` to the end of its epoch; where the next one begins."""
+        t, hooks, backup = self.trainer, self.hooks, self.backup
+        t.epoch = place.epoch
+        if not place.step:
+            hooks.call("on_epoch_begin", place.epoch)
+            place.start, place.began = backup.states(), time.perf_counter()
+        groups = self.groups()
+        if place.step:                                  # resumed: the same order of batches, up to where it was
+            now = backup.states()
+            backup.set(place.start)
+            for _, group in zip(range(place.step), groups):
+                for _ in group:
+                    pass
+            backup.set(now)
+        for group in groups if not (place.step and t.stop_training) else ():
+            size = self._step(place, group)
+            if hooks:
+                hooks.call("on_train_batch_end", place.step - 1, {**place.means(), "size": size})
+            if self.interrupt.asked:
+                backup.save(place)
+                raise KeyboardInterrupt
+            backup.after_step(place)
+            if t.stop_training:
+                break
+        logs = place.measured()
+        seconds = time.perf_counter() - place.began
+        if self.validation_data is not None:
+            hooks.call("on_test_begin")
+            result = t.evaluate(self.validation_data)
+            hooks.call("on_test_end", result)
+            logs.update(("val_" + name, value) for name, value in result.items())
+        self._note({**logs, "seconds": seconds})
+        known = set(logs)
+        hooks.call("on_epoch_end", place.epoch, logs)
+        self._note({name: value for name, value in logs.items() if name not in known})
+        place = Place(t.metrics, place.epoch + 1)
+        t.epoch = place.epoch
+        backup.save(place)
+        if self.interrupt.asked:
+            raise KeyboardInterrupt
+        return place
+
+    def _note(self, values):
+        for name, value in values.items():
+            self.trainer.history.setdefault(name, []).append(value)
+
+    def _step(self, place, group):
+        t = self.trainer
+        before = [(b, b.data.copy()) for b in t.model.buffers()] if self.accumulate > 1 else ()
+        t.optimizer.zero_grad()
+        try:
+            size = self._gradients(place, group)
+        except NonFiniteError as error:
+            for buffer, data in before:
+                buffer.data = data
+            of = f" of {self.steps}" if self.steps else ""
+            raise NonFiniteError(f"epoch {place.epoch + 1}, batch {place.step + 1}{of}: {error}") from None
+        t.optimizer.step()
+        if t.schedule is not None:
+            t.schedule.step()
+        place.step += 1
+        return size
+
+    def _gradients(self, place, group):
+        # Of batches with masses m_i and mean losses L_i: sum m_i dL_i / sum m_i. What is there is kept in units of the batch
+        # that is added to it, so that batches of one size are added as they are.
+        t, last, total, size = self.trainer, None, 0, 0
+        for x, y, *weights in group:
+            output = t.model(x)
+            loss = t.loss_fn(output, y, *weights)
+            if last is not None:
+                self._scale(last / loss.mass)
+            loss.backward()
+            if t.metrics and not any(value is output for _, _, value, _ in loss.terms):
+                raise ValueError("Trainer: metrics in training expected a loss on the model's output itself, got one on a "
+                                 "function of it")
+            last = loss.mass
+            place.add(loss, last, y, output)
+            total, size = total + (last or 0), size + len(y)
+        if last is not None and last != total:
+            self._scale(last / total)
+        return size
+
+    def _scale(self, factor):
+        if factor != 1:
+            for group in self.trainer.optimizer.param_groups:
+                for p in group["params"]:
+                    if p.has_grad:
+                        np.multiply(p.grad, factor, out=p.grad)
+
+
+class _Weighted:
+    """Data whose batches have (x, y, what each sample weighs)."""
+
+    def __init__(self, data, class_weight, sample_weight):
+        self.data, self.classes, self.samples = data, class_weight, sample_weight
+        if getattr(getattr(data, "augment", None), "mixup", 0):
+            raise ValueError("Trainer.fit: class_weight and sample_weight expected data without mixup, whose samples are of two "
+                             "classes")
+        kept = next((name for name in ("labels", "y") if hasattr(data, name)), None)
+        if kept is None and (sample_weight is not None or isinstance(class_weight, str)):
+            raise TypeError("Trainer.fit: sample_weight and class_weight 'balanced' expected data with all its targets in "
+                            f"memory, got {type(data).__name__}")
+        self.y = kept and getattr(data, kept)
+        if isinstance(class_weight, str) and class_weight == "balanced":
+            names, counts = np.unique(self._labels(self.y), return_counts=True)
+            self.classes = dict(zip(names.tolist(), (len(self.y) / (len(names) * counts)).tolist()))
+        elif class_weight is not None and (not isinstance(class_weight, dict) or not all(
+                isinstance(c, (int, np.integer)) for c in class_weight)):
+            raise TypeError(f"Trainer.fit: expected class_weight to be {{class: weight}} or 'balanced', got {class_weight!r}")
+        if sample_weight is not None:
+            self.samples = np.asarray(sample_weight)
+            if self.samples.shape != (len(self.y),):
+                raise ShapeError(f"Trainer.fit: expected sample_weight of shape ({len(self.y)},), got {self.samples.shape}")
+            self.data = copy.copy(data)                 # its batches' targets are the numbers of their samples
+            setattr(self.data, kept, np.arange(len(self.y)))
+
+    @staticmethod
+    def _labels(y):
+        y = np.asarray(y)
+        if y.dtype.kind not in "iu" or y.ndim != 1:
+            raise LabelError(f"Trainer.fit: class_weight expected integer labels (N,), got {y.dtype} of shape {y.shape}")
+        return y
+
+    def batches(self, *args, **kw):
+        """Yield (x, y, weights)."""
+        for x, y in self.data.batches(*args, **kw):
+            w = np.ones(len(y))
+            if self.samples is not None:
+                w, y = self.samples[y].astype(np.float64), self.y[y]
+            if self.classes is not None:
+                labels = self._labels(y)
+                for c, weight in self.classes.items():
+                    w[labels == c] *= weight
+            yield x, y, w
+
+
+def _groups(batches, k):
+    # Batches in groups of k, the last of what is left, each group to be used up before the next; nothing is read ahead.
+    batches = iter(batches)
+    for first in batches:
+        yield chain((first,), islice(batches, k - 1))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ class LossOp:
     instruction = None
     counts = False                          # whether it tells how many targets the value is right about
     weighted = False
+    mass = None                             # where weights are bound, their sum: what a mean divides by
     alpha = 0.0                             # the instruction's constant
     numbers = 0                             # so many of its arrays have the number type of the run
 
@@ -45,9 +46,9 @@ class LossOp:
             if a.dtype != dtype:
                 raise DtypeError(f"{self.name} expected targets of {dtype}, got {a.dtype}")
 
-    def _with_weights(self):
+    def _with_weights(self, mass):
         op = copy.copy(self)
-        op.weighted, op._key = True, None
+        op.weighted, op._key, op.mass = True, None, float(mass)
         return op
 
     def _samples(self, weight, n):
@@ -136,7 +137,7 @@ class ClassLoss(LossOp):
             weights *= self._samples(sample_weight, len(y)).reshape(-1, *(1,) * (y.ndim - 1))
         by = self._sum(weights, y, counted)
         why = f"every label is {ignored} (ignore_index) or has weight 0" if ignored is not None else "every weight is 0"
-        return self._with_weights(), (np.where(counted, y, -1), self._divided(weights, by, why))
+        return self._with_weights(by), (np.where(counted, y, -1), self._divided(weights, by, why))
 
     def _sum(self, weights, y, counted):
         if self.class_weight is None:
@@ -212,7 +213,7 @@ class CrossEntropySoft(ClassLoss):
         if sample_weight is None:
             return self, (t,)
         weights = np.repeat(self._samples(sample_weight, len(t)), int(np.prod(shape[2:])))
-        return self._with_weights(), (t, self._divided(weights, weights.sum(), "every weight is 0"))
+        return self._with_weights(weights.sum()), (t, self._divided(weights, weights.sum(), "every weight is 0"))
 
     def counted(self, arrays):
         return arrays[0].size // arrays[0].shape[1]
@@ -284,7 +285,7 @@ class Pointwise(LossOp):
         if sample_weight is None:
             return self, tuple(arrays)
         weights = self._samples(sample_weight, len(t))
-        return self._with_weights(), (*arrays, self._divided(weights, weights.sum(), "every weight is 0"))
+        return self._with_weights(weights.sum()), (*arrays, self._divided(weights, weights.sum(), "every weight is 0"))
 
     def emit(self, b, node, bound, out, hits, weight):
         """Append the instructions of `weight` times the loss of a node: `bound` targets, `out` the losses."""
