@@ -3,8 +3,8 @@ import math
 
 import numpy as np
 
+from .._kernels.calls import Result, arrays, crew, kernels, shape
 from ..errors import ShapeError
-from ._check import Result, arrays, crew, kernels, shape
 
 SMALL = 512 ** 3        # M K N of an item up to which two items or more run on our tiles, an item on one thread: against one
                         # thread of NumPy's OpenBLAS they take 1.3 of its time at 64, 0.9 from 96 to 512 (float32, AVX-512),
@@ -48,7 +48,7 @@ def matmul(a, b, *, out=None):
         raise ShapeError(f"matmul: expected (..., M, K) and (..., K, N) whose batches broadcast, got {a.shape} and {b.shape}")
     items, full = math.prod(batch), (*batch, m, n)
     shown = tuple(d for d, gone in zip(full, (*(False for _ in batch), row, column)) if not gone)
-    y = Result("matmul", out, shown, a.dtype, (a, b))
+    y = Result("matmul", out, shown, a, (a, b))
     if items < 2 or m * k * n > SMALL or not (_regular(a2) and _regular(b2)) or not m * k * n:
         np.matmul(a2, b2, out=y.array.reshape(full))
     else:
@@ -88,7 +88,7 @@ def linear(x, weight, bias=None, *, out=None):
     x, weight, bias = arrays("linear", x=x, weight=weight, bias=bias)
     _check_linear("linear", x, weight)
     shape("linear", "bias", bias, weight.shape[:1])
-    y = Result("linear", out, (*x.shape[:-1], weight.shape[0]), x.dtype, (x, weight, bias))
+    y = Result("linear", out, (*x.shape[:-1], weight.shape[0]), x, (x, weight, bias))
     rows = y.array.reshape(math.prod(x.shape[:-1]), weight.shape[0])
     np.matmul(x.reshape(len(rows), x.shape[-1]), weight.T, out=rows)
     if bias is not None:
