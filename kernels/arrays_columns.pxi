@@ -153,6 +153,7 @@ cdef void conv_samples(const void* job, real_t* scratch, idx first, idx last) no
     cdef const Window* a = &c.w
     cdef idx g, p, o, i, size = a.oh * a.ow, width = blocks(size) * LANES, image = a.h * a.w, k = c.ins * a.kh * a.kw
     cdef int plain = a.kh == 1 and a.kw == 1 and size == image and size == width
+    cdef RowTiles rows = mm_rows(c.outs)
     cdef real_t* cols = scratch
     cdef const real_t* b
     cdef real_t* y
@@ -165,7 +166,7 @@ cdef void conv_samples(const void* job, real_t* scratch, idx first, idx last) no
                 plane_columns(a, c.x + (g * c.ins + p) * image, cols + p * a.kh * a.kw * width, width, cols + k * width)
         y = c.y + g * c.outs * size
         o = g % c.groups * c.outs
-        mm_tiles(c.weight + o * k, k, 1, b, width, y, c.outs, size, k)
+        mm_tiles(c.weight + o * k, k, 1, b, width, y, &rows, size, k)
         if c.bias:
             for p in range(c.outs):
                 for i in range(size):

@@ -87,8 +87,6 @@ LANE mask_t mask_and(mask_t a, mask_t b) { return a & b; }
 LANE lane_t lane_keep(mask_t m, lane_t a) { return (lane_t)(m & (mask_t)a); }
 LANE lane_t lane_select(mask_t m, lane_t a, lane_t b) { return (lane_t)((m & (mask_t)a) | (~m & (mask_t)b)); }
 LANE mask_t mask_select(mask_t m, mask_t a, mask_t b) { return (m & a) | (~m & b); }
-/* NaN passes: only what is below zero becomes zero. */
-LANE lane_t lane_relu(lane_t a) { return (lane_t)(~(a < 0) & (mask_t)a); }
 
 /* a where a > b, else b: of a NaN and a number, whichever is b. */
 LANE lane_t lane_max(lane_t a, lane_t b) {
@@ -98,6 +96,8 @@ LANE lane_t lane_max(lane_t a, lane_t b) {
     return lane_select(a > b, a, b);
 #endif
 }
+/* NaN passes: only what is below zero becomes zero. */
+LANE lane_t lane_relu(lane_t a) { return lane_max(lane_set(0), a); }
 LANE lane_t lane_sqrt(lane_t a) {
 #ifdef __AVX512F__
     return avx512(sqrt)(a);
@@ -206,5 +206,9 @@ LANE void team_barrier(barrier_t *b, int threads) {
 #endif
     }
 }
+/* p, of which the compiler does not see where it comes from: several pointers then stay several registers. */
+LANE const real_t *own_pointer(const real_t *p) { __asm__("" : "+r"(p)); return p; }
+/* The cache line of p, which will be read. */
+LANE void line_prefetch(const void *p) { __builtin_prefetch(p); }
 LANE ptrdiff_t take_next(ptrdiff_t *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
 #endif

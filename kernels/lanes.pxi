@@ -59,6 +59,8 @@ cdef extern from "lanes.h" nogil:
         pass
     void team_barrier(barrier_t*, int)
     ptrdiff_t take_next(ptrdiff_t*)
+    void line_prefetch(const void*)
+    const real_t* own_pointer(const real_t*)
 
 cdef extern from "stdlib.h" nogil:
     int posix_memalign(void**, size_t, size_t)

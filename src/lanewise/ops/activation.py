@@ -6,12 +6,12 @@ from ..errors import ShapeError
 
 def relu(x, *, out=None):
     """max(x, 0)."""
-    return elementwise("relu", 0.25, x, out=out)
+    return elementwise("relu", 0.25, x, None, 0.0, out)
 
 
 def relu_backward(dy, y, *, out=None):
     """dx = dy where y > 0 (y or x: the same), else 0, at 0 too; NaN in y lets dy through."""
-    return elementwise("relu_backward", 0.25, y, dy, out=out)
+    return elementwise("relu_backward", 0.25, y, dy, 0.0, out)
 
 
 def leaky_relu(x, negative_slope=0.01, *, out=None):
@@ -36,22 +36,22 @@ def elu_backward(dy, x, alpha=1.0, *, out=None):
 
 def sigmoid(x, *, out=None):
     """1 / (1 + exp(-x))."""
-    return elementwise("sigmoid", 1, x, out=out)
+    return elementwise("sigmoid", 1, x, None, 0.0, out)
 
 
 def sigmoid_backward(dy, y, *, out=None):
     """dx = dy y (1 - y), from the output y."""
-    return elementwise("sigmoid_backward", 0.25, y, dy, out=out)
+    return elementwise("sigmoid_backward", 0.25, y, dy, 0.0, out)
 
 
 def tanh(x, *, out=None):
     """Hyperbolic tangent."""
-    return elementwise("tanh", 1, x, out=out)
+    return elementwise("tanh", 1, x, None, 0.0, out)
 
 
 def tanh_backward(dy, y, *, out=None):
     """dx = dy (1 - y^2), from the output y."""
-    return elementwise("tanh_backward", 0.25, y, dy, out=out)
+    return elementwise("tanh_backward", 0.25, y, dy, 0.0, out)
 
 
 def _gelu(approximate):
@@ -62,9 +62,9 @@ def _gelu(approximate):
 
 def gelu(x, approximate="none", *, out=None):
     """x P(x), P the normal distribution; "tanh": x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2."""
-    return elementwise(_gelu(approximate), 3, x, out=out, name="gelu")
+    return elementwise(_gelu(approximate), 3, x, None, 0.0, out, "gelu")
 
 
 def gelu_backward(dy, x, approximate="none", *, out=None):
     """dx = dy (P(x) + x p(x)), from the input x; "tanh": the derivative of that formula."""
-    return elementwise(_gelu(approximate) + "_backward", 4, x, dy, out=out, name="gelu_backward")
+    return elementwise(_gelu(approximate) + "_backward", 4, x, dy, 0.0, out, "gelu_backward")
