@@ -12,15 +12,16 @@ cdef extern from "numpy/arrayobject.h":
         pass
     void* PyArray_DATA(PyArrayObject*)
 
+cdef enum: NEAR = 16384         # bytes of scratch that a call keeps on its stack
+
 # Part [first, last) of a job; scratch is the thread's own.
-cdef enum: NEAR = 16384
 ctypedef void (*task_t)(const void* job, real_t* scratch, idx first, idx last) noexcept nogil
 
 
 cdef int run(task_t task, const void* job, idx n, int threads, idx scratch=0) except -1:
     """n units of a job in `threads` equal parts, with `scratch` numbers each. One thread: no OpenMP, as in a forked child."""
     cdef idx size = (scratch * sizeof(real_t) + 127) // 64 * 64
-    cdef char near[NEAR + 64]           # a single thread's scratch, where it is small
+    cdef char near[NEAR + 64]
     cdef void* room = NULL
     cdef int t
     if n <= 0:

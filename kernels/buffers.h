@@ -1,4 +1,4 @@
-/* Memory of large results: a buffer whose array is gone is kept for the next array of about its size, KEPT_BYTES of them
+/* Memory of large results: a buffer whose array is gone is kept for the next array of about its size, MOST_KEPT bytes of them
  * together. A fresh one costs a page fault for every 4 KB (or 2 MB) that is written. Buffers come to NumPy by its allocation
  * handler, so that an array owns its buffer until it, and every view of it, is gone. */
 #ifndef BUFFERS_H
@@ -11,7 +11,7 @@
 #endif
 
 enum { KEPT = 16, BUFFER_HEAD = 64, HUGE_PAGE = 1 << 21 };
-static const size_t KEPT_BYTES = (size_t)64 << 20;
+static const size_t MOST_KEPT = (size_t)64 << 20;
 static struct { void *start; size_t size; } kept[KEPT]; /* the oldest first; `start` is the malloc's, `size` the array's room */
 static int n_kept;
 static size_t kept_bytes;
@@ -19,6 +19,7 @@ static char kept_lock;
 
 static void keep_lock(void) { while (__atomic_test_and_set(&kept_lock, __ATOMIC_ACQUIRE)); }
 static void keep_unlock(void) { __atomic_clear(&kept_lock, __ATOMIC_RELEASE); }
+static size_t kept_now(void) { return kept_bytes; }
 static void keep_forget(int i) { /* the lock is held */
     kept_bytes -= kept[i].size;
     memmove(kept + i, kept + i + 1, (--n_kept - i) * sizeof kept[0]);
@@ -31,7 +32,8 @@ static void *buffer_take(void *context, size_t size) {
     int best = -1;
     keep_lock();
     for (int i = 0; i < n_kept; i++)
-        if (kept[i].size >= room && kept[i].size <= room + room / 4 && (best < 0 || kept[i].size < kept[best].size)) best = i;
+        if (kept[i].size >= room && kept[i].size <= room + room / 4 && (best < 0 || kept[i].size <= kept[best].size))
+            best = i; /* of equal ones the last: more of it may still be in the caches */
     if (best >= 0) {
         start = kept[best].start;
         keep_forget(best);
@@ -53,10 +55,10 @@ static void buffer_give(void *context, void *p, size_t size) {
     void *start = (char *)p - BUFFER_HEAD;
     size = *(size_t *)start;
     keep_lock();
-    if (size > KEPT_BYTES) {
+    if (size > MOST_KEPT) {
         gone[n++] = start;
     } else {
-        while (n_kept == KEPT || kept_bytes + size > KEPT_BYTES) {
+        while (n_kept == KEPT || kept_bytes + size > MOST_KEPT) {
             gone[n++] = kept[0].start;
             keep_forget(0);
         }

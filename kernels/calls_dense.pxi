@@ -69,7 +69,7 @@ cdef ndarray labels(str name, ndarray x, target):
     if not cnp.PyTypeNum_ISINTEGER(cnp.PyArray_TYPE(t)):
         raise LabelError(f"{name}: expected target of integer labels or of probabilities, got {t.dtype}")
     if t.dtype == np.uint64:
-        t = np.minimum(t, np.uint64(2**63 - 1))         # what int64 cannot hold is out of range too
+        t = np.asarray(np.minimum(t, np.uint64(2**63 - 1)))         # what int64 cannot hold is out of range too
     if cnp.PyArray_TYPE(t) != NPY_INT64 or not cnp.PyArray_ISNOTSWAPPED(t):
         t = t.astype(np.int64)
     return packed_one(t)

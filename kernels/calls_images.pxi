@@ -17,7 +17,8 @@ cdef class Geometry:
             outs = oh, ow
         else:
             oh, ow = outs
-        self.size, self.kernel, self.stride, self.dilation, self.padding, self.outs = size, kernel, stride, dilation, padding, outs
+        self.size, self.kernel, self.stride, self.dilation = size, kernel, stride, dilation
+        self.padding, self.outs = padding, outs
         if oh < 1 or ow < 1:
             raise ShapeError(f"{name}: expected an image of at least the kernel's size, got {h}x{w} with padding {top}, {left} "
                              f"for a kernel of {kh}x{kw}")
@@ -85,8 +86,8 @@ cdef int count_windows(str name, Windows* w, kernel_size, stride, padding, dilat
         if ceil_mode and (outs - 1) * step >= size + pad:
             outs -= 1
         if outs < 1 or size == 0:
-            raise ShapeError(f"{name}: expected an image of at least the kernel's size {far * (kernel - 1) + 1}, got {size} and "
-                             f"padding {pad}")
+            raise ShapeError(f"{name}: expected an image of at least the kernel's size {far * (kernel - 1) + 1}, got {size} "
+                             f"and padding {pad}")
         w.outs[2 + a] = outs
     return 0
 
@@ -189,7 +190,8 @@ def avg_pool2d(x, kernel_size, stride, padding, bint ceil_mode, bint count_inclu
     return given(out, y)
 
 
-def avg_pool2d_backward(dy, input_shape, kernel_size, stride, padding, bint ceil_mode, bint count_include_pad, divisor_override):
+def avg_pool2d_backward(dy, input_shape, kernel_size, stride, padding, bint ceil_mode, bint count_include_pad,
+                        divisor_override):
     """ops.avg_pool2d_backward."""
     cdef str name = "avg_pool2d_backward"
     cdef ndarray g = array(name, "dy", dy), dx

@@ -74,8 +74,8 @@ def batch_norm_backward(dy, x, running_mean, running_var, weight, bint training,
     dx = fresh_like(c.x)
     dw = fresh(1, &c.c, cnp.PyArray_TYPE(a))
     db = fresh(1, &c.c, cnp.PyArray_TYPE(a))
-    kernels_of(a).batch_norm(c.x, c.turned(g), dx, c.weight, None, packed_one(c.running_mean), packed_one(c.running_var), dw, db,
-                             c.n, c.c, c.s, training, 0, eps, crew_of(cnp.PyArray_SIZE(a) // 4))
+    kernels_of(a).batch_norm(c.x, c.turned(g), dx, c.weight, None, packed_one(c.running_mean), packed_one(c.running_var), dw,
+                             db, c.n, c.c, c.s, training, 0, eps, crew_of(cnp.PyArray_SIZE(a) // 4))
     return c.back(dx), dw, db
 
 

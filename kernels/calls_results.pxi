@@ -4,7 +4,8 @@ cdef extern from "buffers.h":
     ctypedef struct PyDataMem_Handler:
         pass
     PyDataMem_Handler buffers
-    size_t KEPT_BYTES
+    const size_t MOST_KEPT
+    size_t kept_now()
 
 cdef extern from "numpy/arrayobject.h":
     object PyDataMem_SetHandler(object)
@@ -12,7 +13,12 @@ cdef extern from "numpy/arrayobject.h":
 cdef enum: LARGE = 1 << 20      # bytes from which a result comes from kept buffers
 
 cdef object HANDLER = PyCapsule_New(&buffers, "mem_handler", NULL)
-kept_bytes = KEPT_BYTES
+KEPT_BYTES = MOST_KEPT
+
+
+def kept_bytes():
+    """Bytes of the buffers that wait for their next array: at most KEPT_BYTES."""
+    return kept_now()
 
 
 cdef ndarray fresh(int nd, const npy_intp* dims, int type):

@@ -47,8 +47,27 @@ LANE lane_t lane_set(real_t s) { return (lane_t){} + s; }
 LANE mask_t mask_set(bits_t s) { return (mask_t){} + s; }
 LANE lane_t lane_load(const real_t *p) { lane_t v; memcpy(&v, p, sizeof v); return v; }
 LANE void lane_store(real_t *p, lane_t v) { memcpy(p, &v, sizeof v); }
-#ifdef __AVX512F__ /* masks in registers of their own, which the vector extension does not reach */
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
+/* Past the caches; p is aligned to a lane. stream_end: before another thread reads. */
+LANE void lane_stream(real_t *p, lane_t v) {
+#if defined(__AVX512F__)
+    _mm512_stream_si512((void *)p, (__m512i)v);
+#elif defined(__AVX2__)
+    _mm256_stream_si256((__m256i *)p, (__m256i)v);
+#elif defined(__x86_64__)
+    _mm_stream_si128((__m128i *)p, (__m128i)v);
+#else
+    lane_store(p, v);
+#endif
+}
+#if defined(__x86_64__)
+LANE void stream_end(void) { _mm_sfence(); }
+#else
+LANE void stream_end(void) { }
+#endif
+#ifdef __AVX512F__ /* masks in registers of their own, which the vector extension does not reach */
 #ifdef LANES_F64
 #define avx512(name) _mm512_##name##_pd
 #define some(n) (__mmask8)((1u << (n)) - 1)

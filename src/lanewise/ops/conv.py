@@ -71,10 +71,10 @@ def _columns(x, g, groups):
 
 
 def _gemm(x, weight, bias, g, groups, y):
-    """y = bias + weight x columns: samples over the threads, or, for one sample and for one too large for a thread's scratch, a
-    chunk at a time through matmul."""
+    """y = bias + weight x columns: samples over the threads; groups of one channel and one output without columns; one sample,
+    and one too large for a thread's scratch, a chunk at a time through matmul."""
     ins, outs = weight.shape[1], weight.shape[0] // groups
-    if len(x) > 1 and 0 < ins * g.taps * g.pixels <= SCRATCH and outs:
+    if (len(x) > 1 or ins == outs == 1) and 0 < ins * g.taps * g.pixels <= SCRATCH and outs:
         work = y.size * (ins * g.taps + 16) // 16
         kernels(x).conv(x, weight, packed(bias), y, len(x), g.numbers, groups, ins, outs, crew(work))
         return

@@ -1,14 +1,7 @@
 """Matrix products, batched, and linear layers."""
-import math
-
-import numpy as np
-
 from .._kernels import calls
-from .._kernels.calls import Result, arrays, shape
+from .._kernels.calls import arrays, shape
 from ..errors import ShapeError
-
-THIN = 16       # rows up to which a layer's weight gradient, a sum over them, runs on our tiles: of one row, 256 -> 120, BLAS
-                # takes ten times as long
 
 
 def matmul(a, b, *, out=None):
@@ -47,28 +40,9 @@ def matmul_backward(dy, a, b):
 
 def linear(x, weight, bias=None, *, out=None):
     """y = x weight^T + bias: (..., I), (O, I) and (O,) -> (..., O). NumPy's BLAS."""
-    x, weight, bias = arrays("linear", x=x, weight=weight, bias=bias)
-    _check_linear("linear", x, weight)
-    shape("linear", "bias", bias, weight.shape[:1])
-    y = Result("linear", out, (*x.shape[:-1], weight.shape[0]), x, (x, weight, bias))
-    rows = y.array.reshape(math.prod(x.shape[:-1]), weight.shape[0])
-    np.matmul(x.reshape(len(rows), x.shape[-1]), weight.T, out=rows)
-    if bias is not None:
-        rows += bias
-    return y.done()
-
-
-def _check_linear(name, x, weight):
-    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
-        raise ShapeError(f"{name}: expected x (..., I) and weight (O, I), got {x.shape} and {weight.shape}")
+    return calls.linear(x, weight, bias, out)
 
 
 def linear_backward(dy, x, weight):
     """(dx, dweight, dbias): dx = dy weight, dweight = sum dy^T x, dbias = sum dy."""
-    dy, x, weight = arrays("linear_backward", dy=dy, x=x, weight=weight)
-    _check_linear("linear_backward", x, weight)
-    shape("linear_backward", "dy", dy, (*x.shape[:-1], weight.shape[0]))
-    rows = math.prod(x.shape[:-1])
-    g, x2 = dy.reshape(rows, weight.shape[0]), x.reshape(rows, x.shape[-1])
-    dw = calls.thin_matmul(g.T, x2) if 0 < rows <= THIN and x2.size and g.size else g.T @ x2
-    return (g @ weight).reshape(x.shape), dw, g.sum(0)
+    return calls.linear_backward(dy, x, weight)
