@@ -15,7 +15,9 @@ KERNELS = Path("kernels")
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ISAS = {"v2": ["-march=x86-64-v2"], "v3": ["-march=x86-64-v3"],
         "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"]} if X86 else {"generic": []}
+COMMON_MODULES = ("cpu", "calls")       # one build: nothing in them is worth a vector
 KERNEL_MODULES = ("engine", "arrays")
+NUMPY_API = [("NPY_NO_DEPRECATED_API", "NPY_1_22_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_1_22_API_VERSION")]
 DTYPES = {"float32": [], "float64": ["-DLANES_F64"]}
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-w", "-std=gnu11", "-g0"]
 PEEL = ["--param", "max-completely-peeled-insns=4000", "--param", "max-completely-peel-times=32"]
@@ -49,13 +51,15 @@ class BuildKernels(build_ext):
     def build_extensions(self):
         compiler = self.compiler.compiler                   # a list: "ccache gcc" is a compiler too
         check(compiler)
+        import numpy
         work = Path(self.build_temp) / "kernels"
-        sources = {name: self.cython(work, name) for name in ("cpu", *KERNEL_MODULES)}
+        sources = {name: self.cython(work, name) for name in (*COMMON_MODULES, *KERNEL_MODULES)}
         for extension in self.extensions:
             stem = extension.name.rpartition(".")[2]
             extension.sources = [str(sources[stem])]
             extension.depends = []
-            extension.include_dirs = [str(KERNELS)]
+            extension.include_dirs = [str(KERNELS), numpy.get_include()]
+            extension.define_macros = NUMPY_API
             if stem in KERNEL_MODULES and self.gnu(compiler):
                 extension.extra_compile_args += PEEL
         with ThreadPoolExecutor(self.parallel or 2) as pool:
@@ -95,7 +99,8 @@ class BuildKernels(build_ext):
         return target
 
 
-extensions = [Extension("lanewise._kernels.cpu", ["kernels/cpu.pyx"], extra_compile_args=["-O2", "-w", "-g0"])]
+extensions = [Extension(f"lanewise._kernels.{name}", [f"kernels/{name}.pyx"], extra_compile_args=["-O2", "-w", "-g0"])
+              for name in COMMON_MODULES]
 extensions += [Extension(f"lanewise._kernels.{isa}_{dtype}.{name}", [f"kernels/{name}.pyx"],
                          extra_compile_args=FLAGS + march + define, extra_link_args=["-fopenmp"])
                for name in KERNEL_MODULES for isa, march in ISAS.items() for dtype, define in DTYPES.items()]

@@ -1,11 +1,18 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """The array functions' kernels: C-contiguous arrays of one number type, checked by the caller (lanewise.ops); tasks over
 threads. Which numbers a task takes never changes what it computes: the results are the same for any number of threads."""
-from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.ref cimport PyObject
 from cython.parallel cimport prange
 
 include "lanes.pxi"
+
+cdef extern from "numpy/arrayobject.h":
+    ctypedef struct PyArrayObject:
+        pass
+    void* PyArray_DATA(PyArrayObject*)
+
+cdef enum: NEAR = 16384         # bytes of scratch that a call keeps on its stack
 
 # Part [first, last) of a job; scratch is the thread's own.
 ctypedef void (*task_t)(const void* job, real_t* scratch, idx first, idx last) noexcept nogil
@@ -14,12 +21,17 @@ ctypedef void (*task_t)(const void* job, real_t* scratch, idx first, idx last) n
 cdef int run(task_t task, const void* job, idx n, int threads, idx scratch=0) except -1:
     """n units of a job in `threads` equal parts, with `scratch` numbers each. One thread: no OpenMP, as in a forked child."""
     cdef idx size = (scratch * sizeof(real_t) + 127) // 64 * 64
+    cdef char near[NEAR + 64]
     cdef void* room = NULL
     cdef int t
     if n <= 0:
         return 0
     if threads > n:
         threads = <int> n
+    if threads == 1 and size <= NEAR:
+        with nogil:
+            task(job, <real_t*> (near + (64 - <size_t> near % 64)), 0, n)
+        return 0
     if posix_memalign(&room, 64, size * threads):
         raise MemoryError(f"an array function could not allocate {size * threads} bytes")
     with nogil:
@@ -32,14 +44,9 @@ cdef int run(task_t task, const void* job, idx n, int threads, idx scratch=0) ex
     return 0
 
 
-cdef void* data(array) except? NULL:
-    """Where an array's numbers start; NULL for None. The caller keeps the array."""
-    cdef Py_buffer view
-    if array is None:
-        return NULL
-    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
-    PyBuffer_Release(&view)
-    return view.buf
+cdef inline void* data(array) noexcept:
+    # Where an array's numbers start; NULL for None. The caller keeps the array.
+    return NULL if array is None else PyArray_DATA(<PyArrayObject*> <PyObject*> array)
 
 
 cdef inline idx least(idx a, idx b) noexcept nogil:
@@ -57,6 +64,7 @@ cdef inline idx blocks(idx n) noexcept nogil:
 
 include "arrays_elementwise.pxi"
 include "arrays_softmax.pxi"
+include "arrays_loss.pxi"
 include "arrays_norm.pxi"
 include "arrays_matmul.pxi"
 include "arrays_columns.pxi"

@@ -49,16 +49,22 @@ cdef struct Columns:
     real_t* dst
 
 
-cdef void plane_columns(const Window* a, const real_t* x, real_t* d, idx width, real_t* scratch) noexcept nogil:
-    # One plane's KH*KW rows of columns, `width` numbers apart; what lies beyond OH*OW in a row is anything.
-    cdef idx r, i, j, oy, k, pitch = phase_pitch(a), row = pitch * a.sw, rows = window_rows(a)
-    cdef const real_t* s
-    cdef real_t* end
-    for r in range(rows):
+cdef void plane_in(const Window* a, const real_t* x, real_t* scratch) noexcept nogil:
+    # One plane with its border, in phases: [rows][SW][pitch].
+    cdef idx r, pitch = phase_pitch(a), row = pitch * a.sw
+    for r in range(window_rows(a)):
         if 0 <= r - a.top < a.h:
             spread_row(a, x + (r - a.top) * a.w, 0, scratch + r * row, pitch)
         else:
             fill_row(scratch + r * row, row, 0)
+
+
+cdef void plane_columns(const Window* a, const real_t* x, real_t* d, idx width, real_t* scratch) noexcept nogil:
+    # One plane's KH*KW rows of columns, `width` numbers apart; what lies beyond OH*OW in a row is anything.
+    cdef idx i, j, oy, k, pitch = phase_pitch(a), row = pitch * a.sw
+    cdef const real_t* s
+    cdef real_t* end
+    plane_in(a, x, scratch)
     for i in range(a.kh):
         for j in range(a.kw):
             end = d + width
@@ -147,12 +153,44 @@ cdef struct ConvColumns:
     idx groups, ins, outs
 
 
+cdef void conv_depthwise(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
+    # Groups of one channel and one output: a plane's pixels times the taps, without columns.
+    cdef const ConvColumns* c = <const ConvColumns*> job
+    cdef const Window* a = &c.w
+    cdef idx g, i, j, k, oy, pitch = phase_pitch(a), row = pitch * a.sw
+    cdef idx* offset = <idx*> (scratch + (window_rows(a) * row + LANES) // LANES * LANES)
+    cdef const real_t* s
+    cdef const real_t* w
+    cdef real_t* y
+    cdef lane_t sum
+    for j in range(a.kw):
+        offset[j] = j * a.dw % a.sw * pitch + j * a.dw // a.sw
+    for g in range(first * c.groups, last * c.groups):
+        plane_in(a, c.x + g * a.h * a.w, scratch)
+        y = c.y + g * a.oh * a.ow
+        for oy in range(a.oh):
+            k = 0
+            while k < a.ow:
+                sum = lane_set(c.bias[g % c.groups] if c.bias else 0)
+                w = c.weight + g % c.groups * a.kh * a.kw
+                s = scratch + oy * a.sh * row + k
+                for i in range(a.kh):
+                    for j in range(a.kw):
+                        sum = sum + lane_load(s + offset[j]) * w[j]
+                    w += a.kw
+                    s += a.dh * row
+                lane_store_some(y + k, sum, least(LANES, a.ow - k))
+                k += LANES
+            y += a.ow
+
+
 cdef void conv_samples(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
     # A group of a sample at a time: its columns, rounded up to whole vectors, stay in L2 for the product.
     cdef const ConvColumns* c = <const ConvColumns*> job
     cdef const Window* a = &c.w
     cdef idx g, p, o, i, size = a.oh * a.ow, width = blocks(size) * LANES, image = a.h * a.w, k = c.ins * a.kh * a.kw
     cdef int plain = a.kh == 1 and a.kw == 1 and size == image and size == width
+    cdef RowTiles rows = mm_rows(c.outs)
     cdef real_t* cols = scratch
     cdef const real_t* b
     cdef real_t* y
@@ -165,7 +203,7 @@ cdef void conv_samples(const void* job, real_t* scratch, idx first, idx last) no
                 plane_columns(a, c.x + (g * c.ins + p) * image, cols + p * a.kh * a.kw * width, width, cols + k * width)
         y = c.y + g * c.outs * size
         o = g % c.groups * c.outs
-        mm_tiles(c.weight + o * k, k, 1, b, width, y, c.outs, size, k)
+        mm_tiles(c.weight + o * k, k, 1, b, width, y, &rows, size, k)
         if c.bias:
             for p in range(c.outs):
                 for i in range(size):
@@ -181,5 +219,8 @@ def conv(x, weight, bias, y, idx n, tuple geometry, idx groups, idx ins, idx out
     c.bias = <const real_t*> data(bias)
     c.y = <real_t*> data(y)
     c.groups, c.ins, c.outs = groups, ins, outs
-    run(conv_samples, &c, n, threads, ins * c.w.kh * c.w.kw * blocks(c.w.oh * c.w.ow) * LANES
-        + window_rows(&c.w) * phase_pitch(&c.w) * c.w.sw)
+    if ins == outs == 1:
+        run(conv_depthwise, &c, n, threads, window_rows(&c.w) * phase_pitch(&c.w) * c.w.sw + LANES + 2 * c.w.kw)
+    else:
+        run(conv_samples, &c, n, threads, ins * c.w.kh * c.w.kw * blocks(c.w.oh * c.w.ow) * LANES
+            + window_rows(&c.w) * phase_pitch(&c.w) * c.w.sw)

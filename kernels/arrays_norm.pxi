@@ -1,98 +1,138 @@
-# Normalisation: sums and affine maps of (N, C, S) per channel for batch norm; whole rows for layer norm.
+# Normalisation: channels of (N, C, S) for batch norm, rows for layer norm.
 
 cdef struct Planes:
     const real_t* x             # [n][c][s]
-    const real_t* dy
-    real_t* y
+    const real_t* dy            # NULL: forward
+    real_t* y                   # y, or dx; forward it may be x
     idx n, c, s
-    const real_t* mean          # [c], or NULL for 0
-    const real_t* a             # [c]
-    const real_t* b
-    const real_t* shift
-    double* sums                # [2][c]
+    const real_t* weight        # [c], or NULL for 1
+    const real_t* bias          # [c], or NULL for 0
+    real_t* running_mean        # [c], or NULL
+    real_t* running_var
+    real_t* dweight             # [c]
+    real_t* dbias
+    int training
+    double momentum, eps
 
 
-cdef void plane_sums(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
-    # Of each channel sum g and sum g (x - mean): g is dy, or without it x - mean. Lanes over one sample, doubles over samples.
-    cdef const Planes* p = <const Planes*> job
+cdef void channel_sums(const Planes* p, idx c, real_t mean, const real_t* dys, double* total, double* product) noexcept nogil:
+    # sum g and sum g (x - mean): g is dy, or without it x - mean. Lanes over one sample, doubles over samples.
     cdef const real_t* x
-    cdef const real_t* dy
-    cdef idx c, n, k, i, m
-    cdef lane_t v, g, one, two
-    cdef real_t mean
-    cdef double total, product
-    for c in range(first, last):
-        mean = p.mean[c] if p.mean else 0
-        total = 0
-        product = 0
-        for n in range(p.n):
-            x = p.x + (n * p.c + c) * p.s
-            dy = p.dy + (n * p.c + c) * p.s if p.dy else NULL
-            one = lane_set(0)
-            two = lane_set(0)
-            for k in range(blocks(p.s)):
-                i = k * LANES
-                m = least(LANES, p.s - i)
+    cdef const real_t* dy = NULL
+    cdef idx n, i, whole = p.s // LANES * LANES, m = p.s - whole
+    cdef lane_t v, one, two
+    total[0] = 0
+    product[0] = 0
+    for n in range(p.n):
+        x = p.x + (n * p.c + c) * p.s
+        one = lane_set(0)
+        two = lane_set(0)
+        i = 0
+        if dys:
+            dy = dys + (n * p.c + c) * p.s
+            while i < whole:
+                v = lane_load(dy + i)
+                one = one + v
+                two = two + v * (lane_load(x + i) - mean)
+                i += LANES
+            if m:
+                v = lane_load_some(dy + i, m, lane_set(0))
+                one = one + v
+                two = two + v * (lane_load_some(x + i, m, lane_set(mean)) - mean)
+        else:
+            while i < whole:
+                v = lane_load(x + i) - mean
+                one = one + v
+                two = two + v * v
+                i += LANES
+            if m:
                 v = lane_load_some(x + i, m, lane_set(mean)) - mean
-                g = lane_load_some(dy + i, m, lane_set(0)) if dy else v
-                one = one + g
-                two = two + g * v
-            total += lane_sum(one)
-            product += lane_sum(two)
-        p.sums[c] = total
-        p.sums[p.c + c] = product
+                one = one + v
+                two = two + v * v
+        total[0] += lane_sum(one)
+        product[0] += lane_sum(two)
 
 
-cdef void plane_affine(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
-    # y = a dy + b (x - mean) + shift for one plane [s] of channel c; without dy the first term falls away.
-    cdef const Planes* p = <const Planes*> job
+cdef void channel_affine(const Planes* p, idx c, real_t mean, real_t a, real_t b, real_t shift) noexcept nogil:
+    # y = a dy + b (x - mean) + shift; without dy the first term falls away.
     cdef const real_t* x
-    cdef const real_t* dy
+    cdef const real_t* dy = NULL
     cdef real_t* y
-    cdef idx plane, c, k, i, m
-    cdef real_t mean, a, b, shift
-    cdef lane_t v
-    for plane in range(first, last):
-        c = plane % p.c
-        x = p.x + plane * p.s
-        dy = p.dy + plane * p.s if p.dy else NULL
-        y = p.y + plane * p.s
-        mean = p.mean[c]
-        a = p.a[c] if p.a else 0
-        b = p.b[c]
-        shift = p.shift[c]
-        for k in range(blocks(p.s)):
-            i = k * LANES
-            m = least(LANES, p.s - i)
-            v = (lane_load_some(x + i, m, lane_set(0)) - mean) * b + shift
-            if dy:
-                v = v + lane_load_some(dy + i, m, lane_set(0)) * a
-            lane_store_some(y + i, v, m)
+    cdef idx n, i, at, whole = p.s // LANES * LANES, m = p.s - whole
+    for n in range(p.n):
+        at = (n * p.c + c) * p.s
+        x = p.x + at
+        y = p.y + at
+        i = 0
+        if p.dy:
+            dy = p.dy + at
+            while i < whole:
+                lane_store(y + i, (lane_load(x + i) - mean) * b + shift + lane_load(dy + i) * a)
+                i += LANES
+            if m:
+                lane_store_some(y + i, (lane_load_some(x + i, m, lane_set(0)) - mean) * b + shift
+                                + lane_load_some(dy + i, m, lane_set(0)) * a, m)
+        else:
+            while i < whole:
+                lane_store(y + i, (lane_load(x + i) - mean) * b + shift)
+                i += LANES
+            if m:
+                lane_store_some(y + i, (lane_load_some(x + i, m, lane_set(0)) - mean) * b + shift, m)
 
 
-def channel_sums(x, dy, mean, sums, idx n, idx c, idx s, int threads):
-    """sums[0][c] = sum g, sums[1][c] = sum g (x - mean[c]), float64; g = dy, or x - mean[c] where dy is None."""
-    cdef Planes p
-    p.x = <const real_t*> data(x)
-    p.dy = <const real_t*> data(dy)
-    p.mean = <const real_t*> data(mean)
-    p.sums = <double*> data(sums)
-    p.n, p.c, p.s = n, c, s
-    run(plane_sums, &p, c, threads)
+cdef void norm_channels(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
+    # A channel at a time, statistics and all, while its planes are in the caches. The mean is taken twice, the second time of
+    # what is left over: sums of squares around a far mean would cancel.
+    cdef const Planes* p = <const Planes*> job
+    cdef double mean, var, one, two, scale, w, count = p.n * p.s, total, product
+    cdef real_t near
+    cdef idx c
+    for c in range(first, last):
+        if p.training:
+            channel_sums(p, c, 0, NULL, &one, &two)
+            near = <real_t> (one / count)
+            channel_sums(p, c, near, NULL, &one, &two)
+            mean = near + one / count
+            var = two / count - (one / count) * (one / count)
+        else:
+            mean = p.running_mean[c]
+            var = p.running_var[c]
+        near = <real_t> mean
+        scale = 1 / double_sqrt(var + p.eps)
+        w = scale * (p.weight[c] if p.weight else 1)
+        if p.dy:
+            channel_sums(p, c, near, p.dy, &total, &product)
+            product = (product + (near - mean) * total) * scale
+            p.dweight[c] = <real_t> product
+            p.dbias[c] = <real_t> total
+            if p.training:
+                one = -w * scale * product / count
+                channel_affine(p, c, near, <real_t> w, <real_t> one, <real_t> (-w * total / count + one * (near - mean)))
+            else:
+                channel_affine(p, c, near, <real_t> w, 0, 0)
+            continue
+        channel_affine(p, c, near, 0, <real_t> w, <real_t> ((near - mean) * w + (p.bias[c] if p.bias else 0)))
+        if p.training and p.running_mean:
+            p.running_mean[c] = <real_t> ((1 - p.momentum) * p.running_mean[c] + p.momentum * mean)
+        if p.training and p.running_var:
+            p.running_var[c] = <real_t> ((1 - p.momentum) * p.running_var[c] + p.momentum * var * (count / (count - 1)))
 
 
-def channel_affine(x, dy, y, mean, a, b, shift, idx n, idx c, idx s, int threads):
-    """y = a[c] dy + b[c] (x - mean[c]) + shift[c]; dy and a may be None. y may be x or dy."""
+def batch_norm(x, dy, y, weight, bias, running_mean, running_var, dweight, dbias, idx n, idx c, idx s, bint training,
+               double momentum, double eps, int threads):
+    """y from x (N, C, S) and the running statistics moved on; with dy dx in y, and dweight and dbias. y may be x."""
     cdef Planes p
     p.x = <const real_t*> data(x)
     p.dy = <const real_t*> data(dy)
     p.y = <real_t*> data(y)
-    p.mean = <const real_t*> data(mean)
-    p.a = <const real_t*> data(a)
-    p.b = <const real_t*> data(b)
-    p.shift = <const real_t*> data(shift)
-    p.n, p.c, p.s = n, c, s
-    run(plane_affine, &p, n * c, threads)
+    p.weight = <const real_t*> data(weight)
+    p.bias = <const real_t*> data(bias)
+    p.running_mean = <real_t*> data(running_mean)
+    p.running_var = <real_t*> data(running_var)
+    p.dweight = <real_t*> data(dweight)
+    p.dbias = <real_t*> data(dbias)
+    p.n, p.c, p.s, p.training, p.momentum, p.eps = n, c, s, training, momentum, eps
+    run(norm_channels, &p, c, threads)
 
 
 cdef struct Rows:
@@ -186,22 +226,34 @@ cdef void norm_rows_backward(const void* job, real_t* scratch, idx first, idx la
                 lane_store_some(p.y + r * p.size + i, (g - sum_g - h * sum_gx) * scale, m)
 
 
-def layer_norm(x, dy, y, weight, bias, sums, idx rows, idx size, double eps, int threads):
-    """Rows normalised into y; with dy the gradient in y, and sums[PARTS][2][size] of dy xhat and dy to be added up."""
+def layer_norm(x, dy, y, weight, bias, dweight, dbias, idx rows, idx size, double eps, int threads):
+    """Rows normalised into y; with dy dx in y, and dweight and dbias."""
     cdef Rows p
+    cdef real_t* w = <real_t*> data(dweight)
+    cdef real_t* b = <real_t*> data(dbias)
+    cdef idx part, i
     p.x = <const real_t*> data(x)
     p.dy = <const real_t*> data(dy)
     p.y = <real_t*> data(y)
     p.weight = <const real_t*> data(weight)
     p.bias = <const real_t*> data(bias)
-    p.dweight = <real_t*> data(sums)
     p.rows = rows
     p.size = size
     p.eps = <real_t> eps
     if dy is None:
         run(norm_rows, &p, rows, threads)
-    else:
+        return
+    p.dweight = <real_t*> PyMem_Malloc(PARTS * 2 * size * sizeof(real_t))
+    if p.dweight == NULL:
+        raise MemoryError()
+    try:
         run(norm_rows_backward, &p, PARTS, threads)
-
-
-parts = PARTS
+        memcpy(w, p.dweight, size * sizeof(real_t))
+        memcpy(b, p.dweight + size, size * sizeof(real_t))
+        for part in range(1, PARTS):
+            for i in range(size):
+                w[i] += p.dweight[2 * part * size + i]
+            for i in range(size):
+                b[i] += p.dweight[(2 * part + 1) * size + i]
+    finally:
+        PyMem_Free(p.dweight)

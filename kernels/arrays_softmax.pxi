@@ -59,6 +59,25 @@ cdef void long_row(const real_t* x, real_t* y, idx n, int log) noexcept nogil:
                 lane_store_some(y + i, lane_load_some(y + i, n - i, lane_set(0)) * s, n - i)
 
 
+cdef void row_log_sum(const real_t* x, idx n, real_t* most, real_t* log_sum) noexcept nogil:
+    # The maximum, and log sum exp(x - maximum).
+    cdef real_t low = -INFINITY
+    cdef lane_t best = lane_set(low), total = lane_set(0)
+    cdef real_t line[LANE_MAX]
+    cdef idx k
+    for k in range(n // LANES):
+        best = lane_max(lane_load(x + k * LANES), best)
+    if n % LANES:
+        best = lane_max(lane_load_some(x + n // LANES * LANES, n % LANES, lane_set(low)), best)
+    most[0] = lane_most(best)
+    for k in range(n // LANES):
+        total = total + lane_exp_down(lane_load(x + k * LANES) - most[0])
+    if n % LANES:
+        total = total + lane_exp_down(lane_load_some(x + n // LANES * LANES, n % LANES, lane_set(low)) - most[0])
+    lane_store(line, lane_log(lane_set(lane_sum(total))))
+    log_sum[0] = line[0]
+
+
 cdef void long_row_backward(const real_t* y, const real_t* dy, real_t* dx, idx n, int log) noexcept nogil:
     cdef lane_t total = lane_set(0), v, g
     cdef real_t s
@@ -149,21 +168,29 @@ cdef void softmax_rows(const void* job, real_t* scratch, idx first, idx last) no
             long_row_backward(a.a + r * a.size, a.dy + r * a.size, a.out + r * a.size, a.size, a.log)
 
 
+cdef inline idx block_start(const Axis* a, idx b, idx* n, idx* problem) noexcept nogil:
+    # Where block b starts, how many problems it has, and the first of them: LANES rows, or LANES neighbours (fewer at the end)
+    # of one outer index.
+    cdef idx per_outer, o, i
+    if a.inner == 1:
+        n[0] = least(LANES, a.outer - b * LANES)
+        problem[0] = b * LANES
+        return b * LANES * a.size
+    per_outer = (a.inner + LANES - 1) // LANES
+    o = b // per_outer
+    i = (b - o * per_outer) * LANES
+    n[0] = least(LANES, a.inner - i)
+    problem[0] = o * a.inner + i
+    return o * a.size * a.inner + i
+
+
 cdef void softmax_blocks(const void* job, real_t* scratch, idx first, idx last) noexcept nogil:
-    # A unit is LANES rows, or LANES neighbours (fewer at the end) of one outer index.
     cdef const Axis* a = <const Axis*> job
     cdef lane_t* s = <lane_t*> scratch
     cdef lane_t* g = s + a.size
-    cdef idx per_outer = (a.inner + LANES - 1) // LANES, b, at, n, o, i
+    cdef idx b, at, n, problem
     for b in range(first, last):
-        if a.inner > 1:
-            o = b // per_outer
-            i = (b - o * per_outer) * LANES
-            at = o * a.size * a.inner + i
-            n = least(LANES, a.inner - i)
-        else:
-            at = b * LANES * a.size
-            n = least(LANES, a.outer - b * LANES)
+        at = block_start(a, b, &n, &problem)
         lanes_in(a, a.a, at, n, s)
         if a.dy == NULL:
             softmax_lanes(s, a.size, a.log)

@@ -47,8 +47,27 @@ LANE lane_t lane_set(real_t s) { return (lane_t){} + s; }
 LANE mask_t mask_set(bits_t s) { return (mask_t){} + s; }
 LANE lane_t lane_load(const real_t *p) { lane_t v; memcpy(&v, p, sizeof v); return v; }
 LANE void lane_store(real_t *p, lane_t v) { memcpy(p, &v, sizeof v); }
-#ifdef __AVX512F__ /* masks in registers of their own, which the vector extension does not reach */
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
+/* Past the caches; p is aligned to a lane. stream_end: before another thread reads. */
+LANE void lane_stream(real_t *p, lane_t v) {
+#if defined(__AVX512F__)
+    _mm512_stream_si512((void *)p, (__m512i)v);
+#elif defined(__AVX2__)
+    _mm256_stream_si256((__m256i *)p, (__m256i)v);
+#elif defined(__x86_64__)
+    _mm_stream_si128((__m128i *)p, (__m128i)v);
+#else
+    lane_store(p, v);
+#endif
+}
+#if defined(__x86_64__)
+LANE void stream_end(void) { _mm_sfence(); }
+#else
+LANE void stream_end(void) { }
+#endif
+#ifdef __AVX512F__ /* masks in registers of their own, which the vector extension does not reach */
 #ifdef LANES_F64
 #define avx512(name) _mm512_##name##_pd
 #define some(n) (__mmask8)((1u << (n)) - 1)
@@ -103,8 +122,6 @@ LANE mask_t mask_and(mask_t a, mask_t b) { return a & b; }
 LANE lane_t lane_keep(mask_t m, lane_t a) { return (lane_t)(m & (mask_t)a); }
 LANE lane_t lane_select(mask_t m, lane_t a, lane_t b) { return (lane_t)((m & (mask_t)a) | (~m & (mask_t)b)); }
 LANE mask_t mask_select(mask_t m, mask_t a, mask_t b) { return (m & a) | (~m & b); }
-/* NaN passes: only what is below zero becomes zero. */
-LANE lane_t lane_relu(lane_t a) { return (lane_t)(~(a < 0) & (mask_t)a); }
 
 /* a where a > b, else b: of a NaN and a number, whichever is b. */
 LANE lane_t lane_max(lane_t a, lane_t b) {
@@ -114,6 +131,8 @@ LANE lane_t lane_max(lane_t a, lane_t b) {
     return lane_select(a > b, a, b);
 #endif
 }
+/* NaN passes: only what is below zero becomes zero. */
+LANE lane_t lane_relu(lane_t a) { return lane_max(lane_set(0), a); }
 LANE lane_t lane_sqrt(lane_t a) {
 #ifdef __AVX512F__
     return avx512(sqrt)(a);
@@ -246,5 +265,9 @@ LANE void team_barrier(barrier_t *b, int threads) {
 #endif
     }
 }
+/* p, of which the compiler does not see where it comes from: several pointers then stay several registers. */
+LANE const real_t *own_pointer(const real_t *p) { __asm__("" : "+r"(p)); return p; }
+/* The cache line of p, which will be read. */
+LANE void line_prefetch(const void *p) { __builtin_prefetch(p); }
 LANE ptrdiff_t take_next(ptrdiff_t *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
 #endif

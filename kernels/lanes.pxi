@@ -16,6 +16,8 @@ cdef extern from "lanes.h" nogil:
     mask_t mask_set(bits_t)
     lane_t lane_load(const real_t*)
     void lane_store(real_t*, lane_t)
+    void lane_stream(real_t*, lane_t)
+    void stream_end()
     lane_t lane_load_u8(const uint8_t*)
     mask_t lane_gt(lane_t, lane_t)
     mask_t lane_lt(lane_t, lane_t)
@@ -64,6 +66,8 @@ cdef extern from "lanes.h" nogil:
         pass
     void team_barrier(barrier_t*, int)
     ptrdiff_t take_next(ptrdiff_t*)
+    void line_prefetch(const void*)
+    const real_t* own_pointer(const real_t*)
 
 cdef extern from "stdlib.h" nogil:
     int posix_memalign(void**, size_t, size_t)

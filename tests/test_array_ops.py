@@ -10,7 +10,7 @@ from op_table import OPS, Sample
 
 import lanewise as lw
 from lanewise import ops
-from lanewise.ops import _check
+from lanewise._kernels import calls
 
 NAMES = pytest.mark.parametrize("name", sorted(OPS))
 BATCHES = (1, 15, 16, 17)
@@ -201,7 +201,7 @@ def test_out(name, dtype, rng):
 
 @NAMES
 def test_the_same_bits_for_any_number_of_threads(name, dtype, rng, monkeypatch):
-    monkeypatch.setattr(_check, "FEW", 0)
+    monkeypatch.setattr(calls, "FEW", 0)
     for sample in OPS[name].samples(rng, 37):
         results = []
         for threads in (1, 2, 3):
@@ -285,7 +285,7 @@ def test_pools_and_convolutions_take_an_image_without_its_batch(dtype, rng):
 def test_the_chosen_algorithm_is_one_of_the_two(dtype, rng):
     """By itself conv2d takes lanes from 2 LANES samples; its numbers are then bitwise those of that algorithm."""
     w = rng.standard_normal((6, 5, 3, 3)).astype(dtype)
-    lanes = _check.kernels(w).lanes
+    lanes = calls.kernels(w).lanes
     for n, chosen in ((2 * lanes - 1, "gemm"), (2 * lanes, "lanes")):
         x = rng.standard_normal((n, 5, 8, 8)).astype(dtype)
         assert_array_equal(ops.conv2d(x, w), ops.conv2d(x, w, algorithm=chosen))

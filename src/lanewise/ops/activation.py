@@ -1,67 +1,57 @@
 """Activations, number by number, and their gradients. All take and return arrays of one shape; out= may be the input itself.
 NaN passes. float32 and float64 to a few units in the last place."""
+from .._kernels.calls import elementwise
 from ..errors import ShapeError
-from ._check import Result, arrays, crew, kernels, packed, shape
-
-
-def _run(op, weight, x, dy=None, alpha=0.0, out=None):
-    name = op.replace("gelu_tanh", "gelu")
-    x, dy = arrays(name, **({"x": x, "dy": None} if dy is None else {"x": x, "dy": dy}))
-    shape(name, "dy", dy, x.shape)
-    x, dy = packed(x, dy)
-    y = Result(name, out, x.shape, x.dtype, (x, dy), in_place=True)
-    kernels(x).elementwise(op, x, dy, y.array, x.size, alpha, crew(x.size * weight))
-    return y.done()
 
 
 def relu(x, *, out=None):
     """max(x, 0)."""
-    return _run("relu", 0.25, x, out=out)
+    return elementwise("relu", 0.25, x, None, 0.0, out)
 
 
 def relu_backward(dy, y, *, out=None):
     """dx = dy where y > 0 (y or x: the same), else 0, at 0 too; NaN in y lets dy through."""
-    return _run("relu_backward", 0.25, y, dy, out=out)
+    return elementwise("relu_backward", 0.25, y, dy, 0.0, out)
 
 
 def leaky_relu(x, negative_slope=0.01, *, out=None):
     """x where x > 0, else negative_slope x."""
-    return _run("leaky_relu", 0.25, x, alpha=negative_slope, out=out)
+    return elementwise("leaky_relu", 0.25, x, None, negative_slope, out)
 
 
 def leaky_relu_backward(dy, x, negative_slope=0.01, *, out=None):
     """dx = dy where x > 0, else negative_slope dy."""
-    return _run("leaky_relu_backward", 0.25, x, dy, negative_slope, out=out)
+    return elementwise("leaky_relu_backward", 0.25, x, dy, negative_slope, out)
 
 
 def elu(x, alpha=1.0, *, out=None):
     """x where x > 0, else alpha (exp(x) - 1)."""
-    return _run("elu", 1, x, alpha=alpha, out=out)
+    return elementwise("elu", 1, x, None, alpha, out)
 
 
 def elu_backward(dy, x, alpha=1.0, *, out=None):
     """dx = dy where x > 0, else dy alpha exp(x)."""
-    return _run("elu_backward", 1, x, dy, alpha, out=out)
+    return elementwise("elu_backward", 1, x, dy, alpha, out)
 
 
 def sigmoid(x, *, out=None):
     """1 / (1 + exp(-x))."""
-    return _run("sigmoid", 1, x, out=out)
+    return elementwise("sigmoid", 1, x, None, 0.0, out)
 
 
 def sigmoid_backward(dy, y, *, out=None):
     """dx = dy y (1 - y), from the output y."""
-    return _run("sigmoid_backward", 0.25, y, dy, out=out)
+    return elementwise("sigmoid_backward", 0.25, y, dy, 0.0, out)
 
 
 def tanh(x, *, out=None):
     """Hyperbolic tangent."""
-    return _run("tanh", 1, x, out=out)
+    return elementwise("tanh", 1, x, None, 0.0, out)
 
 
 def tanh_backward(dy, y, *, out=None):
     """dx = dy (1 - y^2), from the output y."""
-    return _run("tanh_backward", 0.25, y, dy, out=out)
+    return elementwise("tanh_backward", 0.25, y, dy, 0.0, out)
 
 
 def _gelu(approximate):
@@ -72,9 +62,9 @@ def _gelu(approximate):
 
 def gelu(x, approximate="none", *, out=None):
     """x P(x), P the normal distribution; "tanh": x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2."""
-    return _run(_gelu(approximate), 3, x, out=out)
+    return elementwise(_gelu(approximate), 3, x, None, 0.0, out, "gelu")
 
 
 def gelu_backward(dy, x, approximate="none", *, out=None):
     """dx = dy (P(x) + x p(x)), from the input x; "tanh": the derivative of that formula."""
-    return _run(_gelu(approximate) + "_backward", 4, x, dy, out=out)
+    return elementwise(_gelu(approximate) + "_backward", 4, x, dy, 0.0, out, "gelu_backward")

@@ -3,9 +3,9 @@ import math
 
 import numpy as np
 
+from .._kernels.calls import Geometry, Result, arrays, crew, empty, image, kernels, ndim, packed, pair, shape
 from ..errors import ShapeError
-from ._check import Result, arrays, crew, image, kernels, ndim, packed, pair, shape
-from .columns import Geometry, groups_of
+from .columns import groups_of
 from .matmul import matmul
 
 COLUMNS = 1 << 19       # numbers of im2col at a time: 2 MB, which the product finds in L2 or L3
@@ -64,17 +64,17 @@ def _chunks(n, g, channels):
 
 def _columns(x, g, groups):
     """x (n, C, H, W) -> (n, groups, C / groups * KH * KW, L)."""
-    cols = x if g.plain else np.empty((len(x), x.shape[1] * g.taps, g.pixels), x.dtype)
+    cols = x if g.plain else empty((len(x), x.shape[1] * g.taps, g.pixels), x)
     if not g.plain:
         g.move(x, cols)
     return cols.reshape(len(x), groups, x.shape[1] // groups * g.taps, g.pixels)
 
 
 def _gemm(x, weight, bias, g, groups, y):
-    """y = bias + weight x columns: samples over the threads, or, for one sample and for one too large for a thread's scratch, a
-    chunk at a time through matmul."""
+    """y = bias + weight x columns: samples over the threads; groups of one channel and one output without columns; one sample,
+    and one too large for a thread's scratch, a chunk at a time through matmul."""
     ins, outs = weight.shape[1], weight.shape[0] // groups
-    if len(x) > 1 and 0 < ins * g.taps * g.pixels <= SCRATCH and outs:
+    if (len(x) > 1 or ins == outs == 1) and 0 < ins * g.taps * g.pixels <= SCRATCH and outs:
         work = y.size * (ins * g.taps + 16) // 16
         kernels(x).conv(x, weight, packed(bias), y, len(x), g.numbers, groups, ins, outs, crew(work))
         return
@@ -117,7 +117,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
     shape("conv2d", "bias", bias, weight.shape[:1])
     full = (x.shape[0], weight.shape[0], *g.outs)
     x, weight = packed(x, weight)
-    y = Result("conv2d", out, full[1:] if alone else full, x.dtype, (x, weight, bias))
+    y = Result("conv2d", out, full[1:] if alone else full, x, (x, weight, bias))
     if _chosen("conv2d", algorithm, x, weight, full) == "lanes":
         from . import conv_lanes
         conv_lanes.forward(x, weight, bias, g, groups, y.array.reshape(full))
@@ -139,7 +139,7 @@ def conv2d_backward(dy, x, weight, stride=1, padding=0, dilation=1, groups=1, *,
         from . import conv_lanes
         dx, dw, db = conv_lanes.backward(dy, x, weight, g, groups)
     else:
-        dx = np.empty_like(x)
+        dx = empty(x.shape, x)
         _input_grad(dy, weight, g, groups, dx)
         dw, db = _weight_grad(dy, x, g, groups, weight.shape), dy.sum((0, 2, 3))
     return (dx[0] if alone else dx), dw, db
@@ -171,10 +171,11 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
     shape(name, "bias", bias, (outs,))
     full = (x.shape[0], outs, *g.size)
     x, weight = packed(x, weight)
-    y = Result(name, out, full[1:] if alone else full, x.dtype, (x, weight, bias))
-    _input_grad(x, weight, g, groups, y.array.reshape(full))
+    y = Result(name, out, full[1:] if alone else full, x, (x, weight, bias))
+    images = y.array.reshape(full)
+    _input_grad(x, weight, g, groups, images)
     if bias is not None:
-        y.array += bias[:, None, None]
+        images += bias[:, None, None]
     return y.done()
 
 
@@ -187,6 +188,6 @@ def conv_transpose2d_backward(dy, x, weight, stride=1, padding=0, output_padding
     g, groups, outs = _transposed(name, x, weight, stride, padding, output_padding, groups, dilation)
     shape(name, "dy", dy, (x.shape[0], outs, *g.size))
     dy, x, weight = packed(dy, x, weight)
-    dx = np.empty_like(x)
+    dx = empty(x.shape, x)
     _gemm(dy, weight, None, g, groups, dx)
     return (dx[0] if alone else dx), _weight_grad(x, dy, g, groups, weight.shape), dy.sum((0, 2, 3))

@@ -5,6 +5,7 @@ from collections import OrderedDict
 import numpy as np
 
 from .. import _isa, threads
+from .._kernels.calls import empty
 from ..graph import Input, Node
 from ..nodes.base import Layout
 from ..nodes.conv import Conv2d
@@ -73,7 +74,7 @@ def forward(x, weight, bias, g, groups, y):
 
 def backward(dy, x, weight, g, groups):
     """(dx, dweight, dbias)."""
-    plan, dx = _plan(SeededConv2d, x, weight, True, g, groups), np.empty_like(x)
+    plan, dx = _plan(SeededConv2d, x, weight, True, g, groups), empty(x.shape, x)
     with plan.lock:
         plan.run((x, dy, np.empty(len(x), x.dtype), dx), weight, None, FORWARD | BACKWARD | REDUCE)
         return dx, plan.weight.storage_grad().copy(), plan.bias.storage_grad().copy()

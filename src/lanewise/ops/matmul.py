@@ -1,60 +1,15 @@
 """Matrix products, batched, and linear layers."""
-import math
-
-import numpy as np
-
+from .._kernels import calls
+from .._kernels.calls import arrays, shape
 from ..errors import ShapeError
-from ._check import Result, arrays, crew, kernels, shape
-
-SMALL = 512 ** 3        # M K N of an item up to which two items or more run on our tiles, an item on one thread: against one
-                        # thread of NumPy's OpenBLAS they take 1.3 of its time at 64, 0.9 from 96 to 512 (float32, AVX-512),
-                        # and two threads halve it, where BLAS starts its threads anew for every item
-
-
-def _batch(a, b):
-    """The broadcast batch dimensions, None where they do not broadcast."""
-    if a.shape[:-2] == b.shape[:-2]:
-        return a.shape[:-2]
-    try:
-        return np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    except ValueError:
-        return None
-
-
-def _steps(x, batch):
-    """The strides of x along the broadcast batch and its two own dimensions, in numbers."""
-    own = tuple(0 if d == 1 else s // x.itemsize for d, s in zip(x.shape[:-2], x.strides))
-    return (0,) * (len(batch) - len(own)) + own, x.strides[-2] // x.itemsize, x.strides[-1] // x.itemsize
-
-
-def _regular(x):
-    """Whether the strides of x are whole numbers of items."""
-    return x.flags.aligned and not any(s % x.itemsize for s in x.strides)
 
 
 def matmul(a, b, *, out=None):
     """numpy.matmul: (..., M, K) x (..., K, N) -> (..., M, N), batch dimensions broadcast; a 1-D a is a row, a 1-D b a column,
     and that dimension falls away. Operands are read as they lie (transposed views are not copied).
 
-    Many small products (two or more of at most SMALL multiply-adds) run on our tiles, few large ones on NumPy's BLAS."""
-    a, b = arrays("matmul", a=a, b=b)
-    if a.ndim == 0 or b.ndim == 0:
-        raise ShapeError(f"matmul: expected arrays of at least one dimension, got shapes {a.shape} and {b.shape}")
-    row, column = a.ndim == 1, b.ndim == 1
-    a2, b2 = a[None] if row else a, b[:, None] if column else b
-    m, k, n = *a2.shape[-2:], b2.shape[-1]
-    batch = _batch(a2, b2)
-    if b2.shape[-2] != k or batch is None:
-        raise ShapeError(f"matmul: expected (..., M, K) and (..., K, N) whose batches broadcast, got {a.shape} and {b.shape}")
-    items, full = math.prod(batch), (*batch, m, n)
-    shown = tuple(d for d, gone in zip(full, (*(False for _ in batch), row, column)) if not gone)
-    y = Result("matmul", out, shown, a.dtype, (a, b))
-    if items < 2 or m * k * n > SMALL or not (_regular(a2) and _regular(b2)) or not m * k * n:
-        np.matmul(a2, b2, out=y.array.reshape(full))
-    else:
-        kernels(a).matmul(a2, b2, y.array, batch, m, n, k, _steps(a2, batch), _steps(b2, batch),
-                          crew(items * (m * k * n // 16 + m * n // 4 + 4)))
-    return y.done()
+    Many small products (two or more of at most calls.SMALL multiply-adds) run on our tiles, few large ones on NumPy's BLAS."""
+    return calls.matmul(a, b, out)
 
 
 def _summed(x, like):
@@ -72,7 +27,7 @@ def matmul_backward(dy, a, b):
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul_backward: expected arrays of at least one dimension, got shapes {a.shape} and {b.shape}")
     a2, b2 = a[None] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b
-    batch = _batch(a2, b2)
+    batch = calls.batch(a2, b2)
     if batch is None or b2.shape[-2] != a2.shape[-1]:
         raise ShapeError(f"matmul_backward: expected (..., M, K) and (..., K, N) whose batches broadcast, got {a.shape} "
                          f"and {b.shape}")
@@ -85,27 +40,9 @@ def matmul_backward(dy, a, b):
 
 def linear(x, weight, bias=None, *, out=None):
     """y = x weight^T + bias: (..., I), (O, I) and (O,) -> (..., O). NumPy's BLAS."""
-    x, weight, bias = arrays("linear", x=x, weight=weight, bias=bias)
-    _check_linear("linear", x, weight)
-    shape("linear", "bias", bias, weight.shape[:1])
-    y = Result("linear", out, (*x.shape[:-1], weight.shape[0]), x.dtype, (x, weight, bias))
-    rows = y.array.reshape(math.prod(x.shape[:-1]), weight.shape[0])
-    np.matmul(x.reshape(len(rows), x.shape[-1]), weight.T, out=rows)
-    if bias is not None:
-        rows += bias
-    return y.done()
-
-
-def _check_linear(name, x, weight):
-    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
-        raise ShapeError(f"{name}: expected x (..., I) and weight (O, I), got {x.shape} and {weight.shape}")
+    return calls.linear(x, weight, bias, out)
 
 
 def linear_backward(dy, x, weight):
     """(dx, dweight, dbias): dx = dy weight, dweight = sum dy^T x, dbias = sum dy."""
-    dy, x, weight = arrays("linear_backward", dy=dy, x=x, weight=weight)
-    _check_linear("linear_backward", x, weight)
-    shape("linear_backward", "dy", dy, (*x.shape[:-1], weight.shape[0]))
-    rows = math.prod(x.shape[:-1])
-    g, x2 = dy.reshape(rows, weight.shape[0]), x.reshape(rows, x.shape[-1])
-    return (g @ weight).reshape(x.shape), g.T @ x2, g.sum(0)
+    return calls.linear_backward(dy, x, weight)
