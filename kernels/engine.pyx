@@ -59,6 +59,7 @@ cdef struct Team:
     Span* grads
     idx n_grads, shards, phases, n_segments
     barrier_t barrier
+    int cpus[TEAM_SEEN]         # where the threads run
     int finite
 
 cdef enum: FORWARD = 1, BACKWARD = 2, REDUCE = 4
@@ -116,8 +117,12 @@ cdef void take_part(Team* team, int tid, int threads) noexcept nogil:
     ctx.threads = threads
     ctx.barrier = &team.barrier
     if team.phases & FORWARD:
+        if tid < TEAM_SEEN:
+            team.cpus[tid] = this_cpu()
         execute(&team.packs, &ctx, 0, team.packs.size)
         team_barrier(&team.barrier, threads)
+        if 0 < tid < TEAM_SEEN:
+            keep_apart(team.cpus, tid, threads)
         for i in range(team.n_segments):
             segment = team.segments + i
             if segment.forward == segment.forward_stop and not team.phases & BACKWARD:

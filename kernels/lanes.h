@@ -269,5 +269,34 @@ LANE void team_barrier(barrier_t *b, int threads) {
 LANE const real_t *own_pointer(const real_t *p) { __asm__("" : "+r"(p)); return p; }
 /* The cache line of p, which will be read. */
 LANE void line_prefetch(const void *p) { __builtin_prefetch(p); }
+/* Two threads of a team on one CPU take twice the time, and a kernel that wakes one where the other runs may leave them there.
+ * A thread that has met another for some runs moves to a CPU that the team does not use: its mask is narrowed, which moves it,
+ * and given back. Where the system has other plans for that CPU it moves ever less often. */
+enum { TEAM_SEEN = 64 };
+#ifdef __linux__
+LANE int this_cpu(void) { return sched_getcpu(); }
+static __attribute__((unused)) void keep_apart(const int *cpus, int tid, int threads) {
+    static __thread int met, apart, patience = 8;
+    int clash = 0;
+    cpu_set_t all, free;
+    for (int t = 0; t < tid && t < TEAM_SEEN; t++) clash |= cpus[t] == cpus[tid];
+    if (!clash) {
+        met = 0;
+        if (++apart == 256) patience = 8;
+        return;
+    }
+    apart = 0;
+    if (++met < patience) return;
+    met = 0;
+    if (patience < 4096) patience *= 2;
+    if (sched_getaffinity(0, sizeof all, &all)) return;
+    free = all;
+    for (int t = 0; t < threads && t < TEAM_SEEN; t++) CPU_CLR(cpus[t], &free);
+    if (CPU_COUNT(&free) && !sched_setaffinity(0, sizeof free, &free)) sched_setaffinity(0, sizeof all, &all);
+}
+#else
+LANE int this_cpu(void) { return -1; }
+LANE void keep_apart(const int *cpus, int tid, int threads) { (void)cpus, (void)tid, (void)threads; }
+#endif
 LANE ptrdiff_t take_next(ptrdiff_t *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
 #endif

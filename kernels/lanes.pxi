@@ -65,6 +65,9 @@ cdef extern from "lanes.h" nogil:
     ctypedef struct barrier_t:
         pass
     void team_barrier(barrier_t*, int)
+    enum: TEAM_SEEN
+    int this_cpu()
+    void keep_apart(const int*, int, int)
     ptrdiff_t take_next(ptrdiff_t*)
     void line_prefetch(const void*)
     const real_t* own_pointer(const real_t*)
