@@ -14,6 +14,8 @@ cdef extern from "numpy/arrayobject.h":
 
 cdef enum: NEAR = 16384         # bytes of scratch that a call keeps on its stack
 
+cdef int cpus[TEAM_SEEN]            # where each thread ran last
+
 # Part [first, last) of a job; scratch is the thread's own.
 ctypedef void (*task_t)(const void* job, real_t* scratch, idx first, idx last) noexcept nogil
 
@@ -39,6 +41,10 @@ cdef int run(task_t task, const void* job, idx n, int threads, idx scratch=0) ex
             task(job, <real_t*> room, 0, n)
         else:
             for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                if t < TEAM_SEEN:
+                    cpus[t] = this_cpu()
+                if 0 < t < TEAM_SEEN:
+                    keep_apart(cpus, t, threads)
                 task(job, <real_t*> (<char*> room + t * size), share(n, t, threads), share(n, t + 1, threads))
     free(room)
     return 0

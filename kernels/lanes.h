@@ -276,13 +276,13 @@ enum { TEAM_SEEN = 64 };
 #ifdef __linux__
 LANE int this_cpu(void) { return sched_getcpu(); }
 static __attribute__((unused)) void keep_apart(const int *cpus, int tid, int threads) {
-    static __thread int met, apart, patience = 8;
+    static __thread int met, apart, patience = 2;
     int clash = 0;
     cpu_set_t all, free;
     for (int t = 0; t < tid && t < TEAM_SEEN; t++) clash |= cpus[t] == cpus[tid];
     if (!clash) {
         met = 0;
-        if (++apart == 256) patience = 8;
+        if (++apart == 256) patience = 2;
         return;
     }
     apart = 0;
