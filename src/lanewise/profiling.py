@@ -109,17 +109,21 @@ def fma_peak(n_threads=1, repeats=20, dtype="float32"):
     """GFLOP/s of independent multiply-adds in registers, the build of the kernels that is in use; the best run."""
     from concurrent.futures import ThreadPoolExecutor
     engine = _isa.engine(dtype)
-    # 0.3 ms: beside busy processes some of such turns are not interrupted (118 GFLOP/s, where 3 ms gave 50); several threads
-    # start some 50 us apart, and take 3 ms
+    # one thread: 0.3 ms, as beside busy processes some of such turns are not interrupted (118 GFLOP/s, where 3 ms gave 50);
+    # several start some 50 us apart, and take 3 ms
     times = 100_000 if n_threads == 1 else 1_000_000
     flops = 2 * 12 * engine.lanes * times * n_threads
+
+    def turn(pool):
+        start = time.perf_counter()
+        if n_threads == 1:
+            engine.fma_peak(times)
+        else:
+            list(pool.map(lambda _: engine.fma_peak(times), range(n_threads)))
+        return time.perf_counter() - start
     with ThreadPoolExecutor(n_threads) as pool:
-        def together(call):
-            start = time.perf_counter()
-            list(pool.map(call, range(n_threads)))
-            return time.perf_counter() - start
-        together(lambda _: time.sleep(0.001))           # the threads exist
-        return max(flops / together(lambda _: engine.fma_peak(times)) for _ in range(repeats)) / 1e9
+        list(pool.map(lambda _: time.sleep(0.001), range(n_threads)))           # the threads exist
+        return max(flops / turn(pool) for _ in range(repeats)) / 1e9
 
 
 def profile(model, data, loss=None, optimizer=None, batch_size=128, repeats=20):
