@@ -220,7 +220,7 @@ cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
     cdef const Augmented* a = &args.augmented
     cdef Bound* b = ctx.bound + a.gather.bound
     cdef const char* rows[LANE_MAX]
-    cdef char* work = <char*> (ctx.arena + a.work)
+    cdef char* work = <char*> (ctx.own + a.work)
     cdef Drawn drawn[LANE_MAX]
     cdef double means[LANE_MAX]
     cdef idx l, size = a.gather.channels * a.gather.rows * a.gather.cols

@@ -1,7 +1,7 @@
 # A convolution whose rows are pooled as they come.
 
 cdef struct ConvPool:
-    Conv conv                   # its y is a buffer of `band` rows
+    Conv conv                   # its y is a buffer of `band` rows, the thread's own
     Pool pool
 
 
@@ -11,8 +11,8 @@ cdef void conv_max_pool(Context* ctx, const Args* args) noexcept nogil:
     cdef idx oy = 0, rows, most_rows = (a.conv.band - a.pool.kh) // a.pool.sh + 1
     while oy < a.pool.rows:
         rows = least(most_rows, a.pool.rows - oy)
-        conv_rows(&a.conv, ctx, ctx.arena + a.conv.y, oy * a.pool.sh, (rows - 1) * a.pool.sh + a.pool.kh)
+        conv_rows(&a.conv, ctx, ctx.own + a.conv.y, oy * a.pool.sh, (rows - 1) * a.pool.sh + a.pool.kh)
         (max_pool_2x2 if is_2x2(&a.pool) else max_pool_rows)(
-            &a.pool, ctx.arena + a.conv.y, ctx.arena + a.pool.y + oy * a.pool.y_row,
+            &a.pool, ctx.own + a.conv.y, ctx.arena + a.pool.y + oy * a.pool.y_row,
             <mask_t*> (ctx.arena + a.pool.where) + oy * a.pool.cols * a.pool.channels, 0, rows)
         oy += rows

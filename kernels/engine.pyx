@@ -55,6 +55,7 @@ cdef struct Team:
     Code packs, forward, backward, reduce
     Segment* segments
     Context ctx
+    lane_t** owns               # one a thread
     lane_t** arenas             # one a thread; with several segments one a shard, which must find its values again
     Span* grads
     idx n_grads, shards, phases, n_segments
@@ -114,6 +115,7 @@ cdef void take_part(Team* team, int tid, int threads) noexcept nogil:
     cdef Span* g
     cdef Segment* segment
     ctx.tid = tid
+    ctx.own = team.owns[tid]
     ctx.threads = threads
     ctx.barrier = &team.barrier
     if team.phases & FORWARD:
@@ -152,14 +154,26 @@ cdef void* aligned(size_t size) except NULL:
     return p
 
 
+cdef int more_blocks(lane_t*** blocks, idx* n, idx wanted, idx size) except -1:
+    # Blocks of `size` bytes, so many as wanted; those that are there stay.
+    cdef lane_t** more = <lane_t**> aligned(wanted * sizeof(lane_t*))
+    memcpy(more, blocks[0], n[0] * sizeof(lane_t*))
+    free(blocks[0])
+    blocks[0] = more
+    while n[0] < wanted:
+        more[n[0]] = <lane_t*> aligned(size)
+        n[0] += 1
+    return 0
+
+
 cdef class Program:
     """A plan, encoded: instruction lists, arenas, packed weights, gradient slots, stash."""
     cdef Team team
-    cdef idx arena_bytes, stash_rows, n_arenas, n_bound, stat_shards
+    cdef idx arena_bytes, own_bytes, stash_rows, n_arenas, n_owns, n_bound, stat_shards
     cdef list rows, keep
 
-    def __init__(self, dict lists, list segments, idx arena, idx packed, idx slot_bytes, idx stash_row, idx stat_row, list rows,
-                 list grads, keep):
+    def __init__(self, dict lists, list segments, idx arena, idx own, idx packed, idx slot_bytes, idx stash_row, idx stat_row,
+                 list rows, list grads, keep):
         """`segments`: (forward, stop, backward, stop, joins); `rows`: (bytes of a sample, writable) for each bound array;
         `grads`: (address, size) to check; `keep`: owners."""
         cdef idx i
@@ -177,6 +191,7 @@ cdef class Program:
         encode_all(&self.team.backward, lists["backward"])
         encode_all(&self.team.reduce, lists["reduce"])
         self.arena_bytes = max(1, arena) * sizeof(lane_t)
+        self.own_bytes = max(1, own) * sizeof(lane_t)
         self.stash_rows = stash_row
         self.team.ctx.slot_bytes = (slot_bytes + 63) // 64 * 64
         self.team.ctx.packed = <real_t*> aligned((packed + LANES) * sizeof(real_t))
@@ -204,6 +219,9 @@ cdef class Program:
         for i in range(self.n_arenas):
             free(self.team.arenas[i])
         free(self.team.arenas)
+        for i in range(self.n_owns):
+            free(self.team.owns[i])
+        free(self.team.owns)
         free(self.team.ctx.packed)
         free(self.team.ctx.bound)
         free(self.team.ctx.slots)
@@ -212,17 +230,11 @@ cdef class Program:
 
     cdef int reserve(self, idx n, int threads, idx phases) except -1:
         # Memory for n samples and so many threads; nothing is allocated when an earlier run was as large.
-        cdef lane_t** arenas
         cdef idx i, rows = (n + LANES - 1) // LANES * LANES, wanted = rows // LANES if self.team.n_segments > 1 else threads
         if wanted > self.n_arenas:
-            arenas = <lane_t**> aligned(wanted * sizeof(lane_t*))
-            for i in range(self.n_arenas):
-                arenas[i] = self.team.arenas[i]
-            free(self.team.arenas)
-            self.team.arenas = arenas
-            while self.n_arenas < wanted:
-                arenas[self.n_arenas] = <lane_t*> aligned(self.arena_bytes)
-                self.n_arenas += 1
+            more_blocks(&self.team.arenas, &self.n_arenas, wanted, self.arena_bytes)
+        if threads > self.n_owns:
+            more_blocks(&self.team.owns, &self.n_owns, threads, self.own_bytes)
         if self.team.ctx.stat_row and rows // LANES > self.stat_shards:
             free(self.team.ctx.partials)
             self.team.ctx.partials = NULL
@@ -326,6 +338,7 @@ cdef class Program:
             raise ValueError("run the program once before an instruction of it is repeated")
         ctx.tid, ctx.threads, ctx.barrier = 0, 1, &self.team.barrier
         ctx.arena = self.team.arenas[0]
+        ctx.own = self.team.owns[0]
         ctx.slot = <real_t*> ctx.slots
         ctx.first = 0
         ctx.valid = ctx.n if ctx.n < LANES else LANES

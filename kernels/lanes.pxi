@@ -91,7 +91,8 @@ cdef struct Bound:
 
 # What an instruction sees.
 cdef struct Context:
-    lane_t* arena               # this thread's
+    lane_t* arena               # this thread's, or this shard's
+    lane_t* own                 # this thread's: what lives no longer than an instruction
     real_t* packed              # weights in the kernels' order
     real_t* slot                # this shard's gradient slot
     real_t* stash               # sample-major rows that wait for the deferred products

@@ -18,7 +18,7 @@ class Work(NamedTuple):
 def lay_out(lists, work, lane_bytes):
     """Give every buffer of the instructions {block: [(name, fields)]} its place: two may share one when the last instruction
     that mentions the first comes before the first that mentions the second. (The lists with all addresses made numbers, the
-    Work with its bytes, the arena's size in lanes.)"""
+    Work with its bytes, the sizes in lanes of the arena and of a thread's own memory.)"""
     spans, made = OrderedDict(), {}
     sequence = [fields for block in ("forward", "backward") for _, fields in lists[block]]
     for time, fields in enumerate(sequence):
@@ -29,18 +29,18 @@ def lay_out(lists, work, lane_bytes):
                         made[time] = made.get(time, 0) + ref.buffer.size * lane_bytes
                     first, _ = spans.get(ref.buffer, (time, time))
                     spans[ref.buffer] = (first, time)
-    placed, top = [], 0
+    placed, tops = {False: [], True: []}, {False: 0, True: 0}       # of the arena, and of a thread's own memory
     for buffer, (first, last) in spans.items():
         if buffer.fixed:
             first, last = 0, len(sequence)
         at = 0
-        for start, end, f, l in sorted((p for p in placed if p[2] <= last and first <= p[3]), key=lambda p: p[0]):
+        for start, end, f, l in sorted((p for p in placed[buffer.own] if p[2] <= last and first <= p[3]), key=lambda p: p[0]):
             if at + buffer.size <= start:
                 break
             at = max(at, end)
         buffer.offset = at
-        placed.append((at, at + buffer.size, first, last))
-        top = max(top, at + buffer.size)
+        placed[buffer.own].append((at, at + buffer.size, first, last))
+        tops[buffer.own] = max(tops[buffer.own], at + buffer.size)
 
     def number(fields):
         return {k: number(v) if isinstance(v, dict) else v.buffer.offset + v.offset if isinstance(v, Ref) else v
@@ -48,4 +48,4 @@ def lay_out(lists, work, lane_bytes):
     start = {"forward": 0, "backward": len(lists["forward"])}
     lists = {block: [(name, number(fields)) for name, fields in items] if block in start else items
              for block, items in lists.items()}
-    return lists, [w._replace(bytes=made.get(start[w.block] + w.index, 0)) if w.block in start else w for w in work], top
+    return lists, [w._replace(bytes=made.get(start[w.block] + w.index, 0)) if w.block in start else w for w in work], tops[False], tops[True]

@@ -261,7 +261,7 @@ class Builder:
         if node.op.augment is None:
             self.emit("forward", "gather", **fields)
         else:
-            work = Ref(Buffer(node.op.augment.room(node.shape, node.op.kind, self.real_bytes)), 0)
+            work = Ref(Buffer(node.op.augment.room(node.shape, node.op.kind, self.real_bytes), own=True), 0)
             self.emit("forward", "gather_augmented", gather=fields, work=work, **node.op.augment.fields())
 
     def bring(self, bound, shape):
@@ -299,8 +299,8 @@ class Plan:
         self.dtype, self.backward, self.losses = np.dtype(dtype), backward, losses
         fused, covers = fuse(nodes)
         b = Builder(fused, losses, backward, dtype, covers)
-        b.lists, b.work, arena = lay_out(b.lists, b.work, b.lane_bytes)
-        self.arena_bytes = arena * b.lane_bytes
+        b.lists, b.work, arena, own = lay_out(b.lists, b.work, b.lane_bytes)
+        self.arena_bytes, self.own_bytes = arena * b.lane_bytes, own * b.lane_bytes
         self.params = b.updated
         self.work, self.lanes, self.packs = b.work, b.lanes, len(b.lists["pack"])
         self._outputs, self._input_grads, self._loss_shapes = b.outputs, b.input_grads, b.losses
@@ -311,7 +311,7 @@ class Plan:
         segments = b.segments()
         self._cut, self._sizes = len(segments) > 1, (b.packed, b.slot_bytes, b.stash_row, b.stat_row)
         self.program = b.engine.Program(
-            b.lists, segments, arena, b.packed, b.slot_bytes, b.stash_row, b.stat_row, b.rows,
+            b.lists, segments, arena, own, b.packed, b.slot_bytes, b.stash_row, b.stat_row, b.rows,
             [(p.storage_grad().ctypes.data, p.data.size) for p in self.params], b.keep)
         self.runs = self.steps = 0
         self._before = ()
@@ -363,7 +363,7 @@ class Plan:
         packed, slot, stash, stats = self._sizes
         shards, size = -(-n // self.lanes), self.dtype.itemsize
         numbers = sum(math.prod(s) for s in (*(s for _, s in (*self._outputs, *self._input_grads)), *self._loss_shapes))
-        return {"arenas": (shards if self._cut else n_threads) * self.arena_bytes, "packed weights": packed * size,
+        return {"arenas": (shards if self._cut else n_threads) * self.arena_bytes + n_threads * self.own_bytes, "packed weights": packed * size,
                 "gradient slots": min(shards, MOST_SLOTS) * slot if self.backward else 0,
                 "stash": shards * self.lanes * stash * size if self.backward else 0,
                 "statistics": shards * stats * size, "outputs": n * (numbers + self._has_hits) * size}

@@ -20,10 +20,11 @@ class Op:
 
 
 class Buffer:
-    """A piece of the arena, in lanes. `fixed`: never shared, so that its border stays zero."""
+    """A piece of the arena, in lanes. `fixed`: never shared, so that its border stays zero. `own`: for one instruction alone, in
+    the memory of the thread that runs it."""
 
-    def __init__(self, size, fixed=False):
-        self.size, self.fixed, self.offset = size, fixed, None
+    def __init__(self, size, fixed=False, own=False):
+        self.size, self.fixed, self.own, self.offset = size, fixed, own, None
 
 
 class Ref:
@@ -40,11 +41,11 @@ class Ref:
 class Layout:
     """Where a value lies: an image [rows][cols][channels] with a border, anything else flat as 1 x 1 x size."""
 
-    def __init__(self, shape, border=(0, 0, 0, 0)):
+    def __init__(self, shape, border=(0, 0, 0, 0), own=False):
         top, left, bottom, right = border
         self.channels, self.rows, self.cols = shape if len(shape) == 3 else (_product(shape), 1, 1)
         self.row = (self.cols + left + right) * self.channels
-        self.buffer = Buffer((self.rows + top + bottom) * self.row, fixed=any(border))
+        self.buffer = Buffer((self.rows + top + bottom) * self.row, any(border), own)
         self.start = Ref(self.buffer, top * self.row + left * self.channels)
 
     def at(self, row=0, col=0, channel=0):

@@ -133,7 +133,7 @@ class Conv2d(Op):
         if points:
             row, more = points * tiles * ins, (kh - 1) * self.dilation[0]
             band = min(band, max(least, BAND // (row * b.lane_bytes) - more))
-            scratch = Ref(Buffer(min(band + more, x_rows) * row + points * tiles * outs + (points - TILE) * outs), 0)
+            scratch = Ref(Buffer(min(band + more, x_rows) * row + points * tiles * outs + (points - TILE) * outs, own=True), 0)
         return dict(points=points, transposed=transposed, tiles=tiles, left=left, scratch=scratch if points else 0, band=band)
 
     def backward(self, b, node, dy):
@@ -181,12 +181,13 @@ class Conv2d(Op):
             row, dy_row = across * ins, cols * wide
             x_size, dy_size = (-(-height * row // b.lanes) + 1) * b.lanes, dy.rows * dy_row
             line = max(points * tiles * ins, (tiles * TILE + points - TILE) * max(ins, wide)) if points else 0
-            places = dict(x_size=x_size, dy_size=dy_size, xt=Ref(Buffer(max(points, 1) * x_size), 0),
-                          dyt=Ref(Buffer(max(points, 1) * dy_size), 0), line=Ref(Buffer(line), 0))
+            places = dict(x_size=x_size, dy_size=dy_size, xt=Ref(Buffer(max(points, 1) * x_size, own=True), 0),
+                          dyt=Ref(Buffer(max(points, 1) * dy_size, own=True), 0), line=Ref(Buffer(line, own=True), 0))
         elif points:
             row, dy_row, x_step, cols = points * tiles * ins, points * tiles * outs, ins, tiles
             band = min(band, max(1, BAND // 2 // (dy_row * b.lane_bytes)))
-            places.update(xt=Ref(Buffer((height - dy.rows + band) * row), 0), dyt=Ref(Buffer(band * dy_row), 0))
+            places.update(xt=Ref(Buffer((height - dy.rows + band) * row, own=True), 0),
+                          dyt=Ref(Buffer(band * dy_row, own=True), 0))
         else:
             row, dy_row, x_step, cols = x.row, dy.row, sw * x.channels, dy.cols
         b.flops(2 * dy.rows * dy.cols * outs * ins * kh * kw)

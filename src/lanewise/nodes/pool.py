@@ -93,7 +93,7 @@ class ConvMaxPool(Conv2d):
         (outs, _, cols), y, kh, sh = self.output(node), b.value(node), self.pool.kernel[0], self.pool.stride[0]
         steps = min(y.rows, max(1, BAND // 2 // (sh * cols * outs * b.lane_bytes))) if self.points(cols) else 1
         rows = (steps - 1) * sh + kh
-        band = Layout((outs, rows, cols))
+        band = Layout((outs, rows, cols), own=True)
         where = b.saved(node, y.rows * y.cols * y.channels)
         conv = self.conv_fields(b, b.value(node.inputs[0]), band, self.output(node), rows, kh, self.bias)
         pool = window_fields(self.pool, band, y, where, relu=int(self.pool_relu))
