@@ -68,6 +68,29 @@ def test_thread_count_follows_the_environment():
     assert child("import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n" + code) == "1"
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux tells a thread's CPUs")
+def test_threads_that_move_keep_their_masks():
+    """Threads that meet on one CPU are moved apart (three on two CPUs, or two that start on one): every thread of the process
+    may afterwards run where it might before, and one CPU alone is left alone."""
+    code = """
+        import os
+        if {one}:
+            os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+        import numpy as np, lanewise as lw
+        from lanewise import models, nn, ops
+        lw.set_num_threads({threads})
+        allowed, net = os.sched_getaffinity(0), models.lenet5()
+        x, y, a = np.zeros((64, 1, 28, 28), np.float32), np.zeros(64, int), np.ones((4096, 16, 16), np.float32)
+        for _ in range(40):
+            nn.CrossEntropyLoss()(net(x), y).backward()
+            ops.matmul(a, a)
+        tasks = [int(t) for t in os.listdir("/proc/self/task")]
+        print(len(tasks) >= {threads} and all(os.sched_getaffinity(t) == allowed for t in tasks))
+    """
+    for threads, one in ((2, False), (3, False), (2, True)):
+        assert child(code.format(threads=threads, one=one), OMP_NUM_THREADS="8") == "True"
+
+
 def test_cgroup_quota(monkeypatch, tmp_path):
     """A quota of 1.5 CPUs is two threads; none is no limit."""
     import builtins
