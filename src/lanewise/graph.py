@@ -75,6 +75,8 @@ def tensor(data, requires_grad=False):
     return Tensor(data, requires_grad)
 
 
+SMALL = 4               # samples up to which small.py is asked
+
 KINDS = {np.dtype(kind): kind for kind in ("float32", "float64", "uint8", "int64")}       # native byte order
 
 
@@ -170,6 +172,9 @@ class Value(Arithmetic):
 
     def numpy(self):
         """The numbers: (N, ...) array. Runs the forward pass unless a loss on this value already has."""
+        if self._result is None and not self.train and self.n is not None and self.n <= SMALL:
+            from . import small
+            self._result = small.forward(self.node, self.feeds, self.n)
         if self._result is None:
             from .plan import plan_for
             plan, feeds = plan_for([self.node], [], False, self.feeds)
