@@ -1,5 +1,6 @@
 """Docstrings as Markdown: ours are plain text with formulas, in which `*`, `_`, `<` and brackets mean themselves."""
 import re
+from ast import literal_eval
 from itertools import groupby
 from textwrap import dedent
 
@@ -22,9 +23,20 @@ def _line(line):
 
 
 class PlainDocstrings(griffe.Extension):
-    """Rewrites the docstrings of what Griffe has read."""
+    """Rewrites the docstrings of what Griffe has read, which sees no `__doc__ = "..." + Base.__doc__`."""
+
+    def __init__(self):
+        self._plain = {}                        # docstrings as they were, by path
 
     def on_object(self, *, obj, **kw):
-        """Of each module, class, function and attribute."""
+        """Of each module, class, function and attribute; other packages' bases stay as they are."""
+        if obj.path.split(".")[0] != "lanewise":
+            return
+        joined = obj.members.get("__doc__") if obj.is_class else None
+        if joined is not None and isinstance(joined.value, griffe.ExprBinOp):
+            base = obj.module.members[str(joined.value.right).split(".")[0]]
+            text = f"{literal_eval(str(joined.value.left)).strip()}\n\n{self._plain.get(base.path, base.docstring.value)}"
+            obj.docstring = griffe.Docstring(text, parent=obj)
         if obj.docstring:
+            self._plain[obj.path] = obj.docstring.value
             obj.docstring.value = markdown(obj.docstring.value)

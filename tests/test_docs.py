@@ -1,4 +1,5 @@
 """The documentation: every public name is on one page, the pages build without a warning, their Python runs."""
+import html
 import importlib
 import os
 import re
@@ -97,21 +98,45 @@ def test_the_site_builds(site):
     folder, said = site
     assert "WARNING" not in said and "ERROR" not in said, said
     for page in PAGES:
-        html = (folder / page.relative_to(DOCS).with_suffix(".html")).read_text(encoding="utf-8")
-        assert not re.search(r"<(?:link|script|img|iframe)\b[^>]*(?:src|href)=\"?(?:https?:)?//", html), page
+        text = (folder / page.relative_to(DOCS).with_suffix(".html")).read_text(encoding="utf-8")
+        assert not re.search(r"<(?:link|script|img|iframe)\b[^>]*(?:src|href)=\"?(?:https?:)?//", text), page
         for path in directives(page.read_text(encoding="utf-8")):
-            assert f'id="{path}"' in html or ismodule(located(path)), (page, path)
+            assert f'id="{path}"' in text or ismodule(located(path)), (page, path)
     assert not list(folder.rglob("*.py"))
 
 
+def shown(site, page):
+    """The words of a page, without its tags."""
+    return html.unescape(re.sub(r"<[^>]+>", "", (site[0] / page).read_text(encoding="utf-8")))
+
+
 def test_docstrings_keep_their_signs(site):
-    """A formula's `*`, `_`, `<` and brackets are on the page as they are in the source."""
-    from html import unescape
-    text = (site[0] / "reference" / "losses.html").read_text(encoding="utf-8")
-    text = unescape(re.sub(r"<[^>]+>", "", text))
-    assert "-sum_c w_c t_c log softmax(x)_c" in text and "-log softmax(x)[label]" in text
-    text = unescape(re.sub(r"<[^>]+>", "", (site[0] / "reference" / "looking.html").read_text(encoding="utf-8")))
-    assert "<dloss/dp, d> against" in text
+    """A formula's `*`, `_`, `<` and brackets are on the page as they are in the source; indented lines are code."""
+    losses = shown(site, "reference/losses.html")
+    assert "-sum_c w_c t_c log softmax(x)_c" in losses and "-log softmax(x)[label]" in losses
+    assert "<dloss/dp, d> against" in shown(site, "reference/looking.html")
+    assert "weight[o, c] * x[n, c]: (N, C, H, W)" in shown(site, "reference/ops.html")
+    assert "@lw.elementwise(derivative=lambda x: 1 / (1 + math.exp(-x)))\ndef softplus(x):" in shown(site, "reference/own.html")
+
+
+def test_every_docstring_is_on_its_page(site):
+    """The first line of what each directive names, also where a docstring is made when the module is imported."""
+    for page in PAGES:
+        words = {path: (located(path).__doc__ or "").strip().split("\n")[0].replace("`", "")
+                 for path in directives(page.read_text(encoding="utf-8"))}
+        text = re.sub(r"\s+", " ", shown(site, page.relative_to(DOCS).with_suffix(".html"))) if words else ""
+        assert not [path for path, line in words.items()
+                    if not isinstance(located(path), dict) and (not line or re.sub(r"\s+", " ", line) not in text)], page
+
+
+def test_the_figures_are_the_readmes(site):
+    """Each row of the README's tables of figures is on the page of performance; each part that a page asks for has come."""
+    figures = re.search(r"^## Figures\n(.*?)^## ", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)[1]
+    cells = {cell.strip() for line in re.findall(r"^\|(.*)\|$", figures, re.M) for cell in line.split("|")}
+    cells = {cell for cell in cells if re.search(r"\d", cell) and not re.search(r"[*`_]", cell)}
+    there = shown(site, "performance.html")
+    assert len(cells) > 20 and not [cell for cell in cells if cell not in there]
+    assert all("<!-- README" not in page.read_text(encoding="utf-8") for page in site[0].rglob("*.html"))
 
 
 def blocks(text):
