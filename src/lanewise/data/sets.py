@@ -14,8 +14,6 @@ CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse"
 IDX = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
 BATCHES = [f"cifar-10-batches-bin/{b}.bin" for b in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")]
 
-# name: class names, mean and std of the training pixels (0..1), and where the whole archives are published with their MD5
-# sums, as the sets' own pages give them
 SETS = {
     "fashion-mnist-mini": dict(classes=FASHION, mean=0.2860, std=0.3530),
     "fashion-mnist": dict(classes=FASHION, mean=0.2860, std=0.3530,
@@ -28,6 +26,8 @@ SETS = {
     "cifar-10": dict(classes=CIFAR, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616),
                      url="https://www.cs.toronto.edu/~kriz/", md5=["c32a1d4ab5d03f1284b67883e8d87530"]),
 }
+"""The sets by name: names of the classes, mean and std of the training pixels (0..1), and where the whole archives are published
+with their MD5 sums, as the sets' own pages give them."""
 
 
 def home():
