@@ -1,4 +1,10 @@
 """lanewise trains small CNNs on a CPU, fast: one sample in each SIMD lane."""
+from __future__ import annotations
+
+
+if TYPE_CHECKING:
+    from typing import Any
+from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 from . import nn, optim
@@ -25,7 +31,7 @@ _LATER = {"CNNClassifier": "estimators", "CNNRegressor": "estimators", "Ensemble
           "save_checkpoint": "io", "snapshots": "ensemble", "update_bn": "ensemble"}
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module 'lanewise' has no attribute {name!r}")
     import importlib
@@ -35,5 +41,5 @@ def __getattr__(name):
     return found
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER})

@@ -1,8 +1,14 @@
 """The operators and methods of Values and Parameters: the functions of arithmetic.py."""
+from __future__ import annotations
 
 
-def _method(name, reflected=False):
-    def method(self, *args, **kw):
+if TYPE_CHECKING:
+    from typing import Any
+from typing import TYPE_CHECKING
+
+
+def _method(name: str, reflected: bool = False) -> Any:
+    def method(self: Any, *args: Any, **kw: Any) -> Any:
         from . import arithmetic                        # which needs Value and Parameter
         function = getattr(arithmetic, name)
         return function(*args, self) if reflected else function(self, *args, **kw)

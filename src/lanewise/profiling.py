@@ -1,11 +1,13 @@
 """Where a training step's time and memory go: layer by layer, and around the layers."""
+from __future__ import annotations
+
 import dataclasses
 import inspect
 import math
 import time
 from contextlib import contextmanager
 from functools import partial
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 
@@ -14,6 +16,14 @@ from .graph import Loss, Value, as_value, merge, topological
 from .plan import MOST_SLOTS, REDUCE
 from .rng import as_rng
 from .summary import aligned, bytes_text, multiply_adds, shape_text, trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from ._types import Data, LossFn
+    from .nn.module import Module
+    from .optim.optimizer import Optimizer
 
 SHARD = ("forward", "backward")                 # blocks that run shard by shard
 BLOCKS = (*SHARD, "join", "reduce")
@@ -67,15 +77,15 @@ class Profile:
     memory: dict                            # {what: bytes}
 
     @property
-    def bytes(self):
+    def bytes(self) -> int:
         """Peak bytes of a step: arenas, packed weights, gradient slots, stash, statistics, outputs, the batch, parameters."""
         return sum(self.memory.values())
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Everything in what JSON can say."""
         return {**dataclasses.asdict(self), "bytes": self.bytes}
 
-    def table(self):
+    def table(self) -> str:
         """The rows as text."""
         head = ["Layer", "Type", "Output", "Forward", "dX", "dW", "us", "Share", "GFLOP/s", "Of peak", "Arena"]
         lines = [[r.name, " + ".join((r.kind, *r.fused)), shape_text(r.output_shape) if r.output_shape is not None else "",
@@ -100,12 +110,12 @@ class Profile:
     __str__ = table
 
 
-def _us(seconds):
+def _us(seconds: float) -> str:
     us = 1e6 * seconds
     return "" if us == 0 else f"{us:,.0f}" if abs(us) >= 99.5 else f"{us:.1f}"
 
 
-def fma_peak(n_threads=1, repeats=20, dtype="float32"):
+def fma_peak(n_threads: int = 1, repeats: int = 20, dtype: str = "float32") -> float:
     """GFLOP/s of independent multiply-adds in registers, the build of the kernels that is in use; the best run."""
     from concurrent.futures import ThreadPoolExecutor
     engine = _isa.engine(dtype)
@@ -122,7 +132,8 @@ def fma_peak(n_threads=1, repeats=20, dtype="float32"):
         return max(flops / together(lambda _: engine.fma_peak(times)) for _ in range(repeats)) / 1e9
 
 
-def profile(model, data, loss=None, optimizer=None, batch_size=128, repeats=20):
+def profile(model: Module, data: Data | Sequence[int], loss: LossFn | None = None, optimizer: Optimizer | None = None,
+            batch_size: int = 128, repeats: int = 20) -> Profile:
     """The Profile of a training step of `batch_size` samples (of all, where the data are fewer).
 
     `data`: (x, y) arrays, a Dataset, or the shape (C, H, W) of a sample for random numbers and labels; `loss`: nn's
@@ -142,7 +153,7 @@ def profile(model, data, loss=None, optimizer=None, batch_size=128, repeats=20):
         return _Measurement(model, data, loss, optimizer, min(int(batch_size), len(data)), int(repeats)).profile()
 
 
-def _measurable(data):
+def _measurable(data: Data) -> Any:
     # What can be asked for its first batch and its size.
     from .data.sources import Batches, as_source
     source = as_source(data)
@@ -151,7 +162,7 @@ def _measurable(data):
     return source
 
 
-def _data(model, loss, data, n):
+def _data(model: Module, loss: Any, data: Data, n: int) -> Any:
     if not isinstance(data, (tuple, list)) or not data or not all(isinstance(d, (int, np.integer)) for d in data):
         return _measurable(data)
     if min(data) < 1:
@@ -170,7 +181,7 @@ def _data(model, loss, data, n):
 
 
 @contextmanager
-def _unchanged(model, optimizer):
+def _unchanged(model: Module, optimizer: Optimizer) -> Iterator[None]:
     # Training mode inside, and nothing trained: the learning rate is 0, and all state is put back.
     if optimizer is not None and any(a.default is a.empty for a in inspect.signature(optimizer.step).parameters.values()):
         raise TypeError(f"profile: expected an optimizer whose step() takes nothing, got {type(optimizer).__name__}")
@@ -204,10 +215,10 @@ def _unchanged(model, optimizer):
 class _Clock:
     """A program whose runs are timed."""
 
-    def __init__(self, program):
+    def __init__(self, program: Any) -> None:
         self.program, self.seconds = program, 0.0
 
-    def run(self, *args):
+    def run(self, *args: Any) -> Any:
         start = time.perf_counter()
         try:
             return self.program.run(*args)
@@ -218,7 +229,7 @@ class _Clock:
 class _Measurement:
     """One model, one batch size: its plan, what of it belongs to which layer, and the clock."""
 
-    def __init__(self, model, data, loss_fn, optimizer, n, repeats):
+    def __init__(self, model: Module, data: Data, loss_fn: LossFn, optimizer: Optimizer, n: int, repeats: int) -> None:
         self.model, self.loss_fn, self.optimizer, self.n, self.repeats = model, loss_fn, optimizer, n, repeats
         self.data, self.threads = data, threads.get_num_threads()
         self.batches = self._endless()
@@ -235,11 +246,11 @@ class _Measurement:
         self.order = topological(merge([v for _, _, v, _ in loss.terms])[0])
         self.kinds = {n: type(n.op).__name__ for n in self.order}
 
-    def _endless(self):
+    def _endless(self) -> Any:
         while True:
             yield from (b for b in self.data.batches(self.n, rng=0) if len(b[1]) == self.n)
 
-    def profile(self):
+    def profile(self) -> Profile:
         """Everything measured, in the order that leaves the caches to the steps."""
         peak = fma_peak(dtype=self.plan.dtype.name)
         step, python, update = self._steps()
@@ -260,7 +271,7 @@ class _Measurement:
             instructions.append(Instruction(w.block, w.index, w.name, t, rate, rate and rate / peak))
         return Profile(rows, instructions, self.n, self.plan.lanes, self.threads, step, peak, self._memory())
 
-    def _steps(self):
+    def _steps(self) -> Any:
         # The fastest step: all of it, what is neither the engine nor the optimizer, the optimizer.
         clock, times = _Clock(self.plan.program), []
         self.plan.program = clock
@@ -282,7 +293,7 @@ class _Measurement:
             self.plan.program = clock.program
         return min(times[3:])
 
-    def _turns(self, call):
+    def _turns(self, call: Any) -> Any:
         # Seconds of call(1): the fastest turn of call(times).
         def turn(times):
             start = time.perf_counter()
@@ -294,13 +305,13 @@ class _Measurement:
             best = turn(times)
         return min(best, *(turn(times) for _ in range(self.repeats))) / times
 
-    def _reduction(self):
+    def _reduction(self) -> Any:
         def call(times):
             for _ in range(times):
                 self.plan.program.run(0, [], REDUCE, False, self.threads)
         return self._turns(call)
 
-    def _busiest(self):
+    def _busiest(self) -> Any:
         # Shards on the thread that has most: whole slots are taken in turn.
         shards = -(-self.n // self.plan.lanes)
         slots = min(shards, MOST_SLOTS)
@@ -309,7 +320,7 @@ class _Measurement:
             loads[loads.index(min(loads))] += shards * (s + 1) // slots - shards * s // slots
         return max(loads)
 
-    def _layers(self, times, step, peak):
+    def _layers(self, times: Any, step: Any, peak: Any) -> Any:
         # Calls that one instruction computes together are one row, under the name of the one with parameters.
         place, home = {n: i for i, n in enumerate(self.order)}, {}
         groups = [[("", "Input", [self.leaf.node], [self.leaf.node])]]
@@ -357,7 +368,7 @@ class _Measurement:
                             seconds, seconds / step, rate, rate and rate / peak, s["bytes"]))
         return rows
 
-    def _memory(self):
+    def _memory(self) -> Any:
         node, itemsize = self.leaf.node, self.plan.dtype.itemsize
         size = {"uint8": 1, "float32": 4}.get(node.op.kind, 8)
         numbers = sum(p.data.size * (1 + (p._grad is not None)) for p in self.model.parameters())

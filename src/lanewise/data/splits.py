@@ -1,5 +1,8 @@
 """A set in two: one part to train on, one to validate with."""
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -7,8 +10,17 @@ from ..errors import DataError, ShapeError
 from ..rng import as_rng
 from .dataset import Dataset
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
-def split(data, fraction=0.2, seed=None, stratify=True):
+    from numpy.typing import ArrayLike
+
+    from .._types import Array, Seed
+
+
+def split(data: Dataset | Sequence[ArrayLike], fraction: float = 0.2, seed: Seed = None,
+          stratify: bool = True) -> tuple[Any, Any]:
     """(training, validation): the rows of a Dataset, or of arrays (x, y, ...), in two parts at random; the order stays.
 
     fraction: of the N rows that go to the second part, ceil(fraction N) of them, or how many (an integer), as scikit-learn's
@@ -35,7 +47,7 @@ def split(data, fraction=0.2, seed=None, stratify=True):
     return tuple(a[~mask] for a in arrays), tuple(a[mask] for a in arrays)
 
 
-def _count(fraction, n):
+def _count(fraction: Any, n: int) -> int:
     if isinstance(fraction, (int, np.integer)) and not isinstance(fraction, bool):
         count = int(fraction)
     elif isinstance(fraction, (float, np.floating)) and 0 < fraction < 1:
@@ -47,7 +59,7 @@ def _count(fraction, n):
     return count
 
 
-def _stratified(labels, n, second, rng):
+def _stratified(labels: Any, n: int, second: int, rng: np.random.Generator) -> Array:
     if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iuUO":
         what = "none" if labels is None else f"{labels.dtype} of shape {labels.shape}"
         raise DataError(f"split expected class labels (N,) to stratify by, got {what}: pass stratify=False")
