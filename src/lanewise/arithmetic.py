@@ -5,12 +5,13 @@ a gradient is summed over what was broadcast. No operation but a whole `sum()` o
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 from . import graph
 from .errors import ShapeError
+from .loss import Loss
 from .nodes import dense, elementwise, matmul as products, move, reduce
 from .nodes.reshape import Reshape
 from .nodes.total import Total
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._types import Operand, Shape
-    from .graph import Loss, Value
+    from .graph import Value
 
 
 def is_number(x: Any) -> bool:
@@ -161,9 +162,14 @@ def _total(x: Value, mean: bool) -> Loss:
     shape = x.node.shape
     every = graph.apply(reduce.Sum(tuple(range(len(shape))), False, 1 / math.prod(shape) if mean else 1.0), x)
     # a parameter's value is that of every sample: its mean over the batch
-    return graph.Loss([(1.0, Total("mean" if mean or x.n is None else "sum"), every, ())])
+    return Loss([(1.0, Total("mean" if mean or x.n is None else "sum"), every, ())])
 
 
+@overload
+def sum(x: Operand, dim: None = None, keepdim: bool = False, *, axis: None = None) -> Loss: ...
+@overload
+def sum(x: Operand, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
+        axis: int | Sequence[int] | None = None) -> Value: ...
 def sum(x: Operand, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
         axis: int | Sequence[int] | None = None) -> Value | Loss:
     """The sum over per-sample dimensions `dim` (axis: the same), which stay as 1 with keepdim.
@@ -173,6 +179,11 @@ def sum(x: Operand, dim: int | Sequence[int] | None = None, keepdim: bool = Fals
     return _total(x, False) if dim is None else graph.apply(reduce.Sum(_dims("sum", x, dim), bool(keepdim), 1.0), x)
 
 
+@overload
+def mean(x: Operand, dim: None = None, keepdim: bool = False, *, axis: None = None) -> Loss: ...
+@overload
+def mean(x: Operand, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
+         axis: int | Sequence[int] | None = None) -> Value: ...
 def mean(x: Operand, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
          axis: int | Sequence[int] | None = None) -> Value | Loss:
     """The mean over per-sample dimensions `dim` (axis: the same), which stay as 1 with keepdim.

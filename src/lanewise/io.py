@@ -8,7 +8,7 @@ import os
 from collections import OrderedDict
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from .errors import WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, TypeVar
 
     from numpy.typing import ArrayLike
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .nn.module import Module
     from .optim.lr_scheduler import LRScheduler
     from .optim.optimizer import Optimizer
+
+    M = TypeVar("M", bound=Module)
 
 
 def write_whole(path: File, data: bytes) -> None:
@@ -62,7 +64,11 @@ def save(model: Module | Mapping[str, ArrayLike], path: File, metadata: Any = No
     write_whole(path, _npz(arrays, header) if _is_npz(path) else _safetensors(arrays, header))
 
 
-def load(path: File, model: M | None = None) -> Module:
+@overload
+def load(path: File, model: None = None) -> Module: ...
+@overload
+def load(path: File, model: M) -> M: ...
+def load(path: File, model: Module | None = None) -> Module:
     """The model of a file that save() wrote, in evaluation mode, made from names in a table of the library's classes: no code
     of the file's is run. With `model`, that model with the file's weights, in the mode it was in: the way for classes of
     your own, and for files of other programs.

@@ -7,12 +7,13 @@ import math
 import time
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _isa, threads
-from .graph import Loss, Value, as_value, merge, topological
+from .graph import Value, as_value, merge, topological
+from .loss import Loss
 from .plan import MOST_SLOTS, REDUCE
 from .rng import as_rng
 from .summary import aligned, bytes_text, multiply_adds, shape_text, trace
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from ._types import Data, LossFn
+    from ._types import Data, LossFn, Shape
     from .nn.module import Module
     from .optim.optimizer import Optimizer
 
@@ -39,8 +40,8 @@ class Row:
     """A layer with what the plan fused into it, or a part of the step that is no layer's; times in seconds of a step."""
     name: str                               # as in state_dict; "" for operations of the model itself and for what is no layer
     kind: str
-    fused: tuple                            # kinds of the layers that are computed in the same instructions
-    output_shape: Optional[tuple]           # of a sample, after what is fused; None for what is no layer
+    fused: tuple[str, ...]                  # kinds of the layers that are computed in the same instructions
+    output_shape: Shape | None              # of a sample, after what is fused; None for what is no layer
     parameters: int                         # counted where they are used first
     multiply_adds: int                      # of a sample's forward pass, as the textbook counts them
     forward: float
@@ -48,8 +49,8 @@ class Row:
     dw: float                               # towards the weights, up to the gradient slots
     seconds: float                          # forward + dx + dw for a layer
     share: float                            # of the step
-    gflops: Optional[float]                 # of one core while it is here, counting what the kernels are asked to do
-    of_peak: Optional[float]
+    gflops: float | None                    # of one core while it is here, counting what the kernels are asked to do
+    of_peak: float | None
     bytes: int                              # of an arena that the row is the first to write, before places are shared
 
 
@@ -60,21 +61,21 @@ class Instruction:
     index: int
     name: str
     seconds: float
-    gflops: Optional[float]
-    of_peak: Optional[float]
+    gflops: float | None
+    of_peak: float | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
     """Rows whose times add up to the measured step; print it for a table."""
-    rows: list
-    instructions: list
+    rows: list[Row]
+    instructions: list[Instruction]
     samples: int                            # of a step
     lanes: int
     threads: int
     step: float                             # seconds, the fastest
     peak_gflops: float                      # of one core, measured before and after
-    memory: dict                            # {what: bytes}
+    memory: dict[str, int]                  # {what: bytes}
 
     @property
     def bytes(self) -> int:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
@@ -60,7 +60,11 @@ def _each(owner: str, least: dict[str, int], **values: Any) -> int:
     return lengths.pop() if lengths else 0
 
 
-def conv_output_size(n: Size, kernel: Size, stride: Size = 1, padding: Size = 0, dilation: Size = 1) -> Any:
+@overload
+def conv_output_size(n: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int: ...
+@overload
+def conv_output_size(n: Size, kernel: Size, stride: Size = 1, padding: Size = 0, dilation: Size = 1) -> Shape: ...
+def conv_output_size(n: Size, kernel: Size, stride: Size = 1, padding: Size = 0, dilation: Size = 1) -> int | Shape:
     """floor((n + 2 padding - dilation (kernel - 1) - 1) / stride) + 1 pixels of a convolution or a pooling; an int, or a tuple
     where one of the arguments is one. ValueError where the kernel does not fit."""
     args = dict(n=n, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
@@ -75,7 +79,11 @@ def conv_output_size(n: Size, kernel: Size, stride: Size = 1, padding: Size = 0,
     return out
 
 
-def same_padding(kernel: Size, dilation: Size = 1) -> Any:
+@overload
+def same_padding(kernel: int, dilation: int = 1) -> int: ...
+@overload
+def same_padding(kernel: Size, dilation: Size = 1) -> Shape: ...
+def same_padding(kernel: Size, dilation: Size = 1) -> int | Shape:
     """dilation (kernel - 1) / 2: the padding that keeps the size with stride 1; an int, or a tuple of a tuple.
 
     ValueError where it is not whole, for an even kernel: nn.Conv2d(padding="same") pads one side more there."""
@@ -104,11 +112,11 @@ class Row(NamedTuple):
     """One call of a layer, or an operation of a forward() itself; numbers of one sample."""
     path: str
     type: str
-    output_shape: tuple
+    output_shape: Shape
     parameters: int                         # counted where they are used first
     multiply_adds: int
     activation_bytes: int
-    receptive_field: Union[tuple, str, None]    # (rows, columns) of input pixels, "all", or None: not known
+    receptive_field: Shape | str | None     # (rows, columns) of input pixels, "all", or None: not known
 
 
 class Summary:

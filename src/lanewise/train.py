@@ -23,7 +23,7 @@ from .resume import Backup, Place
 from .rng import as_rng
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from numpy.typing import ArrayLike
@@ -181,7 +181,7 @@ class _Run:
     """The epochs and steps of one fit(). groups(): an epoch's steps, each an iterable of batches (x, y), or (x, y, weights)."""
 
     def __init__(self, trainer: Trainer, hooks: Any, backup: Any, steps: Any, accumulate: Any, validation_data: Any,
-                 groups: int) -> None:
+                 groups: Callable[[], Iterator[Any]]) -> None:
         self.trainer, self.hooks, self.backup, self.steps, self.accumulate = trainer, hooks, backup, steps, accumulate
         self.validation_data, self.groups, self.interrupt = validation_data, groups, None
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from .._types import Array
-    from ..graph import Loss, Value
+    from ..graph import Value
+    from ..loss import Loss
 
 
 class NetworkEstimator(BaseEstimator):

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from .._types import Operand, Size
-    from ..graph import Loss, Value
+    from ..graph import Value
+    from ..loss import Loss
     from ..parameter import Parameter
 
 __all__ = ["adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits",

@@ -9,7 +9,8 @@ from .module import Module
 
 if TYPE_CHECKING:
     from .._types import Operand
-    from ..graph import Loss, Value
+    from ..graph import Value
+    from ..loss import Loss
 
 
 class _ImageLoss(Module):

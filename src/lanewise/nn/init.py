@@ -13,9 +13,11 @@ from ..parameter import Parameter
 from ..rng import as_rng
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
 
-    from .._types import Seed
+    from .._types import Array, Seed
+
+    T = TypeVar("T", bound="Parameter | Array")
 
 GAINS = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv3d": 1.0, "conv_transpose1d": 1.0, "conv_transpose2d": 1.0,
          "conv_transpose3d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 0.75}

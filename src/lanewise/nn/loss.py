@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..graph import Loss, as_value
+from ..graph import as_value
+from ..loss import Loss
 from ..nodes import loss
 from ..plan import plan_for
 

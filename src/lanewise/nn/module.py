@@ -69,9 +69,12 @@ class Module:
         # For copy.deepcopy and pickle: traces hold the parameters' graphs and plans.
         return {**self.__dict__, "_traces": {}}
 
-    def forward(self, x: Any) -> Any:
-        """The network: traced values in, traced values out."""
-        raise TypeError(f"{type(self).__name__} expected a forward() method, and its class has none")
+    if TYPE_CHECKING:
+        forward: Callable[..., Any]                     # a subclass's takes what it needs
+    else:
+        def forward(self, x: Any) -> Any:
+            """The network: traced values in, traced values out."""
+            raise TypeError(f"{type(self).__name__} expected a forward() method, and its class has none")
 
     @property
     def _static(self) -> bool:

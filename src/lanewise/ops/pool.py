@@ -1,11 +1,13 @@
 """Pooling of images (N, C, H, W) or (C, H, W), and the gradients."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from .._kernels import calls
 
 if TYPE_CHECKING:
+    from typing import Literal
+
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
@@ -13,6 +15,17 @@ if TYPE_CHECKING:
     from .._types import Array, Shape, Size
 
 
+@overload
+def max_pool2d(x: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+               ceil_mode: bool = False, return_indices: Literal[False] = False, *, out: Array | None = None) -> Array: ...
+@overload
+def max_pool2d(x: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+               ceil_mode: bool = False, *, return_indices: Literal[True],
+               out: Array | None = None) -> tuple[Array, Array]: ...
+@overload
+def max_pool2d(x: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+               ceil_mode: bool = False, return_indices: bool = False, *,
+               out: Array | None = None) -> Array | tuple[Array, Array]: ...
 def max_pool2d(x: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
                ceil_mode: bool = False, return_indices: bool = False, *,
                out: Array | None = None) -> Array | tuple[Array, Array]:

@@ -1,14 +1,14 @@
 """softmax and log_softmax over any axis, cross-entropy, and their gradients."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 from .._kernels import calls
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Literal
 
     from numpy.typing import ArrayLike
 
@@ -50,6 +50,12 @@ def _probabilities(name: str, x: Any, target: Array, weight: Any, reduction: str
     return x, t if weight is None else t * weight.reshape(1, classes, *(1,) * (x.ndim - 2)), x.size // classes
 
 
+@overload
+def cross_entropy(x: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = -100,
+                  reduction: Literal["mean", "sum"] = "mean", label_smoothing: float = 0.0) -> np.floating[Any]: ...
+@overload
+def cross_entropy(x: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = -100,
+                  reduction: str = "mean", label_smoothing: float = 0.0) -> Any: ...
 def cross_entropy(x: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = -100,
                   reduction: str = "mean", label_smoothing: float = 0.0) -> Any:
     """-log softmax(x)[target] over dim 1.
