@@ -5,7 +5,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING
 
-from ._kernels import cpu
+from ._kernels import cpu  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
     from typing import Any
@@ -36,7 +36,7 @@ def choose() -> str:
 
 
 isa = choose()
-_modules = {}
+_modules: dict[tuple[str, Any, str], Any] = {}
 
 
 def kernels(name: str, dtype: Any, build: str | None = None) -> Any:

@@ -18,6 +18,7 @@ from .nodes.total import Total
 from .parameter import Parameter
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeGuard
     from collections.abc import Iterable, Sequence
     from typing import Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .graph import Value
 
 
-def is_number(x: Any) -> bool:
+def is_number(x: Any) -> TypeGuard[float]:
     """Whether x is a Python or NumPy number, and no bool."""
     return isinstance(x, (int, float, np.integer, np.floating)) and not isinstance(x, bool)
 
@@ -236,14 +237,14 @@ def transpose(x: Operand, dim0: int, dim1: int) -> Value:
 
 def stack(values: Iterable[Operand], dim: int = 1) -> Value:
     """Values of one shape side by side along a new dimension, not the batch (torch.stack, but for its default of 0)."""
-    values = [graph.as_value(v) for v in values]
-    if not values:
+    found = [graph.as_value(v) for v in values]
+    if not found:
         raise ShapeError("stack: expected at least one value, got none")
-    rank = values[0].ndim + 1
+    rank = found[0].ndim + 1
     if not -rank <= dim < rank or dim % rank == 0:
         raise ShapeError(f"stack: expected dim other than the batch, from 1 to {rank - 1}, got {dim}")
     at = dim % rank - 1
-    rows = [graph.apply(Reshape((*v.node.shape[:at], 1, *v.node.shape[at:])), v) for v in values]
+    rows = [graph.apply(Reshape((*v.node.shape[:at], 1, *v.node.shape[at:])), v) for v in found]
     return graph.concat(rows, at + 1)
 
 
@@ -268,7 +269,9 @@ def index(x: Operand, key: Any) -> Value:
         raise ShapeError(f"expected ':' as a value's first index, for the whole batch, got {key[0] if key else key!r}")
     if len(key) > rank + 1 or any(not isinstance(k, (int, np.integer, slice)) for k in key):
         raise ShapeError(f"expected up to {rank + 1} integers and slices as indices of {x.shape}, got {key}")
-    starts, steps, sizes = [], [], []
+    starts: list[int] = []
+    steps: list[int] = []
+    sizes: list[int | None] = []
     for d, k in zip(x.node.shape, key[1:] + (slice(None),) * (rank + 1 - len(key))):
         if isinstance(k, slice):
             first, last, step = k.indices(d)

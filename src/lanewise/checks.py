@@ -12,6 +12,7 @@ from .graph import tensor
 from .rng import as_rng
 
 if TYPE_CHECKING:
+    from .loss import Loss
     from collections.abc import Callable
     from typing import Any
 
@@ -71,7 +72,7 @@ def gradcheck(model: Module, loss_fn: LossFn, x: ArrayLike, y: ArrayLike, direct
     if y.dtype.kind == "f":
         y = y.astype(np.float64)
 
-    def loss_now():
+    def loss_now() -> Loss:
         return loss_fn(model(x), y)
     loss = loss_now()
     loss.backward()

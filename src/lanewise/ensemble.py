@@ -39,7 +39,7 @@ class Ensemble:
 
     def predict_proba(self, x: Operand | Dataset) -> Array:
         """Probabilities (N, C), in the scores' number type."""
-        total = None
+        total: Any = None
         for i, model in enumerate(self.models):
             scores = Trainer(model, None).predict(x)
             if scores.ndim != 2 or total is not None and scores.shape != total.shape:
@@ -105,7 +105,7 @@ def average_weights(models: Iterable[Module | Mapping[str, ArrayLike]]) -> dict[
     models: Modules or state_dicts of one network, on one way of training: the mean of networks that were initialised
     differently is none. Counts are the last one's. A network with BatchNorm then needs update_bn(), as its running statistics
     are not means of the members'. WeightsError for other names or shapes."""
-    states = [m.state_dict() if isinstance(m, Module) else dict(m) for m in models]
+    states: list[dict[str, Any]] = [m.state_dict() if isinstance(m, Module) else dict(m) for m in models]
     if not states:
         raise ValueError("average_weights: expected one or more models, got none")
     shapes = {k: np.shape(v) for k, v in states[0].items()}
@@ -124,7 +124,7 @@ def update_bn(data: Any, model: Module, batch_size: int = CHUNK) -> None:
 
     data: an array (N, ...), (x, y) or a Dataset; the weights and the modes stay. A last batch of a single sample is left out.
     PyTorch: torch.optim.swa_utils.update_bn."""
-    norms = [m for m in model.modules() if getattr(m, "track_running_stats", False)]
+    norms: list[Any] = [m for m in model.modules() if getattr(m, "track_running_stats", False)]
     if not norms:
         return
     if isinstance(data, np.ndarray):

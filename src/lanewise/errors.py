@@ -7,7 +7,9 @@ class ShapeError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.layer, self.owner, self.path = None, None, ""
+        self.layer: str | None = None
+        self.owner: object = None
+        self.path = ""
 
     def __str__(self) -> str:
         if self.layer is None:

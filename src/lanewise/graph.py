@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Node:
     """One operation on per-sample arrays: `op`, the nodes it reads, the shape of its result without the batch."""
     __slots__ = ("op", "inputs", "shape", "plans")
+    shape: Shape
+    plans: dict[Any, Any]
 
     def __init__(self, op: Any, inputs: tuple[Node, ...]) -> None:
         self.op, self.inputs, self.plans = op, inputs, {}
@@ -79,7 +81,8 @@ class Tensor:
 
     def __init__(self, data: ArrayLike, requires_grad: bool = False) -> None:
         self.data = np.asarray(data)
-        self.requires_grad, self.grad = requires_grad, None
+        self.requires_grad = requires_grad
+        self.grad: Array | None = None
         self.shape, self.dtype = self.data.shape, self.data.dtype
 
 
@@ -108,6 +111,7 @@ class Feed:
     """What is bound to an Input for one call: an array, or rows `index` of one, or such rows to augment: `draws` are the key
     of the random numbers, the position of the first row and the parts of mixtures, or None."""
     __slots__ = ("array", "index", "draws", "n", "tensor", "_key")
+    _key: int | None
 
     def __init__(self, array: Array, index: Array | None = None, tensor: Tensor | None = None,
                  draws: tuple[Any, ...] = ()) -> None:
@@ -162,7 +166,7 @@ class Value(Arithmetic):
 
     def __init__(self, node: Node, feeds: dict[Node, Feed], n: int | None, train: bool = True) -> None:
         self.node, self.feeds, self.n, self.train = node, feeds, n, train
-        self._result = None
+        self._result: Array | None = None
 
     @property
     def shape(self) -> Shape:
@@ -182,7 +186,7 @@ class Value(Arithmetic):
         return f"Value(shape={self.shape})"
 
     def __len__(self) -> int:
-        return self.n
+        return self.n                                   # type: ignore[return-value]  # TypeError for None
 
     def numpy(self) -> Array:
         """The numbers: (N, ...) array. Runs the forward pass unless a loss on this value already has."""
@@ -243,7 +247,9 @@ def merge(values: Sequence[Value]) -> tuple[list[Node], dict[Node, Feed], int | 
     """The nodes of several values, the union of what is bound to their inputs, and the batch size."""
     if len(values) == 1:
         return [values[0].node], values[0].feeds, values[0].n
-    nodes, feeds, n = [], {}, next((v.n for v in values if v.n is not None), None)
+    nodes: list[Node] = []
+    feeds: dict[Node, Feed] = {}
+    n = next((v.n for v in values if v.n is not None), None)
     for v in values:
         if v.n not in (n, None):
             raise ShapeError(f"expected values of one batch size, got {n} and {v.n}")
@@ -288,7 +294,7 @@ def as_value(x: Operand) -> Value:
 
 def run_dtype(nodes: Sequence[Node], feeds: dict[Node, Feed]) -> str:
     """"float32" or "float64": that of the parameters and inputs, which must agree; uint8 and indices go with either."""
-    kinds = {}
+    kinds: dict[str, str] = {}
     for node in topological(nodes):
         for p in node.op.params:
             kinds.setdefault(p.data.dtype.name, f"parameter '{p.name}'")
@@ -304,10 +310,10 @@ def run_dtype(nodes: Sequence[Node], feeds: dict[Node, Feed]) -> str:
 def concat(values: Iterable[Operand], dim: int = 1) -> Value:
     """Join values along a dimension other than the batch (torch.cat)."""
     from .nodes.reshape import Concat
-    values = [as_value(v) for v in values]
-    if not values:
+    found = [as_value(v) for v in values]
+    if not found:
         raise ShapeError("concat: expected at least one value, got none")
-    axis = dim % values[0].ndim
+    axis = dim % found[0].ndim
     if axis == 0:
         raise ShapeError("concat: expected a dimension other than the batch, got 0")
-    return apply(Concat(axis - 1), *values)
+    return apply(Concat(axis - 1), *found)

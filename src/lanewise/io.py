@@ -56,10 +56,11 @@ def write_whole(path: File, data: bytes) -> None:
 def save(model: Module | Mapping[str, ArrayLike], path: File, metadata: Any = None) -> None:
     """Save a module's state_dict() (or a dict of arrays), with what load() makes the module from; `metadata`: JSON-able, kept
     with it. As safetensors, or as NumPy's archive where the name ends in ".npz"; whole or not at all."""
-    state, header = model, {"lanewise": json.dumps(metadata or {}, default=_plain)}
+    state: Any = model
+    header = {"lanewise": json.dumps(metadata or {}, default=_plain)}
     if not isinstance(model, dict):
         from .config import describe
-        state, header["lanewise.model"] = model.state_dict(), json.dumps(describe(model), default=_plain)
+        state, header["lanewise.model"] = state.state_dict(), json.dumps(describe(model), default=_plain)
     arrays = {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in state.items()}
     write_whole(path, _npz(arrays, header) if _is_npz(path) else _safetensors(arrays, header))
 

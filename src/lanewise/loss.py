@@ -17,7 +17,10 @@ class Loss:
 
     def __init__(self, terms: list[tuple[float, Any, Value, Any]]) -> None:
         self.terms = terms                      # [(weight, loss op, Value, arrays of its targets)]
-        self._plan = self._losses = self._hits = self._run = None
+        self._plan: Any = None
+        self._losses: Any = None
+        self._hits: Any = None
+        self._run: int | None = None
 
     def __mul__(self, factor: float) -> Loss:
         if not isinstance(factor, (int, float)):

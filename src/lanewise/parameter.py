@@ -39,8 +39,9 @@ class Parameter(Arithmetic):
         self._data = np.ascontiguousarray(data)
         if self._data.dtype.name not in ("float32", "float64"):
             raise DtypeError(f"Parameter: expected float32 or float64 numbers, got {self._data.dtype}")
-        self._grad, self.has_grad, self._requires_grad, self.name = None, False, bool(requires_grad), "?"
-        self.plans = OrderedDict()              # of graphs whose first parameter this is: they go when the model goes
+        self._grad: Array | None = None
+        self.has_grad, self._requires_grad, self.name = False, bool(requires_grad), "?"
+        self.plans: OrderedDict[Any, Any] = OrderedDict()       # of graphs whose first parameter this is: they go with it
 
     @property
     def data(self) -> Array:

@@ -125,7 +125,7 @@ def fma_peak(n_threads: int = 1, repeats: int = 20, dtype: str = "float32") -> f
     times = 100_000 if n_threads == 1 else 1_000_000
     flops = 2 * 12 * engine.lanes * times * n_threads
     with ThreadPoolExecutor(n_threads) as pool:
-        def together(call):
+        def together(call: Any) -> float:
             start = time.perf_counter()
             list(pool.map(call, range(n_threads)))
             return time.perf_counter() - start
@@ -171,7 +171,7 @@ def _data(model: Module, loss: Any, data: Data, n: int) -> Any:
     rng, number = np.random.default_rng(0), next((p.dtype for p in model.parameters()), np.dtype(np.float32))
     x = rng.standard_normal((n, *data)).astype(number)
     out = model(x)
-    shape = getattr(out, "shape", ())
+    shape: Any = getattr(out, "shape", ())
     try:
         y = rng.integers(0, shape[1], (n, *shape[2:]))
         loss(out, y)
@@ -182,7 +182,7 @@ def _data(model: Module, loss: Any, data: Data, n: int) -> Any:
 
 
 @contextmanager
-def _unchanged(model: Module, optimizer: Optimizer) -> Iterator[None]:
+def _unchanged(model: Module, optimizer: Optimizer | None) -> Iterator[None]:
     # Training mode inside, and nothing trained: the learning rate is 0, and all state is put back.
     if optimizer is not None and any(a.default is a.empty for a in inspect.signature(optimizer.step).parameters.values()):
         raise TypeError(f"profile: expected an optimizer whose step() takes nothing, got {type(optimizer).__name__}")
@@ -207,7 +207,7 @@ def _unchanged(model: Module, optimizer: Optimizer) -> Iterator[None]:
         for buffer, numbers in buffers:
             buffer.data = numbers
         if optimizer is not None:
-            optimizer.load_state_dict(state)
+            optimizer.load_state_dict(state)            # type: ignore[arg-type]
             for group, rate in zip(optimizer.param_groups, rates):
                 group["lr"] = rate
         rng.bit_generator.state = drawn
@@ -230,7 +230,7 @@ class _Clock:
 class _Measurement:
     """One model, one batch size: its plan, what of it belongs to which layer, and the clock."""
 
-    def __init__(self, model: Module, data: Data, loss_fn: LossFn, optimizer: Optimizer, n: int, repeats: int) -> None:
+    def __init__(self, model: Module, data: Any, loss_fn: LossFn, optimizer: Optimizer | None, n: int, repeats: int) -> None:
         self.model, self.loss_fn, self.optimizer, self.n, self.repeats = model, loss_fn, optimizer, n, repeats
         self.data, self.threads = data, threads.get_num_threads()
         self.batches = self._endless()
@@ -296,7 +296,7 @@ class _Measurement:
 
     def _turns(self, call: Any) -> Any:
         # Seconds of call(1): the fastest turn of call(times).
-        def turn(times):
+        def turn(times: int) -> float:
             start = time.perf_counter()
             call(times)
             return time.perf_counter() - start
@@ -307,7 +307,7 @@ class _Measurement:
         return min(best, *(turn(times) for _ in range(self.repeats))) / times
 
     def _reduction(self) -> Any:
-        def call(times):
+        def call(times: int) -> None:
             for _ in range(times):
                 self.plan.program.run(0, [], REDUCE, False, self.threads)
         return self._turns(call)
@@ -323,7 +323,8 @@ class _Measurement:
 
     def _layers(self, times: Any, step: Any, peak: Any) -> Any:
         # Calls that one instruction computes together are one row, under the name of the one with parameters.
-        place, home = {n: i for i, n in enumerate(self.order)}, {}
+        place = {n: i for i, n in enumerate(self.order)}
+        home: dict[int, list[Any]] = {}
         groups = [[("", "Input", [self.leaf.node], [self.leaf.node])]]
         groups += [[c] for c in self.calls if any(n in place for n in c[2])]
         for g in groups:
@@ -331,14 +332,14 @@ class _Measurement:
         for i, node in enumerate(self.order):           # operations of the loss
             if i not in home:
                 home[i] = [("", self.kinds[node], [node], [node])]
-        tail = [("", getattr(self.loss_fn, "__name__", type(self.loss_fn).__name__), [], [])]
+        tail: list[Any] = [("", getattr(self.loss_fn, "__name__", type(self.loss_fn).__name__), [], [])]
         for w in self.plan.work:
             for p in (w.places or ())[1:]:
                 first, other = home[w.places[0]], home[p]
                 if first is not other:
                     first.extend(other)
                     home.update((q, first) for q, g in home.items() if g is other)
-        sums = {}
+        sums: dict[int, Any] = {}
         busiest = self._busiest()
         for w, t in zip(self.plan.work, times):
             if w.block == "reduce" and not w.flops:
@@ -362,8 +363,8 @@ class _Measurement:
             s = sums.get(id(g), NOTHING)
             seconds = s["forward"] + s["dx"] + s["dw"]
             rate = s["flops"] / seconds / 1e9 if s["flops"] else None
-            fresh = [p for p in params if not (id(p) in seen or seen.add(id(p)))]
-            last = max(nodes, key=place.get) if nodes else None
+            fresh = [p for p in params if not (id(p) in seen or seen.add(id(p)))]  # type: ignore[func-returns-value]
+            last = max(nodes, key=place.__getitem__) if nodes else None
             rows.append(Row(head[0], head[1], tuple(c[1] for c in g if c is not head), last.shape if last else (),
                             sum(p.data.size for p in fresh), sum(map(multiply_adds, nodes)), s["forward"], s["dx"], s["dw"],
                             seconds, seconds / step, rate, rate and rate / peak, s["bytes"]))

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from ._types import Seed
 
-_generator = None               # made when it is first asked for: importing numpy.random is a third of importing lanewise
-_within = ContextVar("lanewise.rng", default=None)
+# made when it is first asked for: importing numpy.random is a third of importing lanewise
+_generator: np.random.Generator | None = None
+_within: ContextVar[np.random.Generator | None] = ContextVar("lanewise.rng", default=None)
 
 
 def manual_seed(seed: Any) -> None:

@@ -61,10 +61,11 @@ def _each(owner: str, least: dict[str, int], **values: Any) -> int:
 
 
 @overload
-def conv_output_size(n: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int: ...
+def conv_output_size(  # type: ignore[overload-overlap]
+    n: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int: ...
 @overload
 def conv_output_size(n: Size, kernel: Size, stride: Size = 1, padding: Size = 0, dilation: Size = 1) -> Shape: ...
-def conv_output_size(n: Size, kernel: Size, stride: Size = 1, padding: Size = 0, dilation: Size = 1) -> int | Shape:
+def conv_output_size(n: Any, kernel: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Any:
     """floor((n + 2 padding - dilation (kernel - 1) - 1) / stride) + 1 pixels of a convolution or a pooling; an int, or a tuple
     where one of the arguments is one. ValueError where the kernel does not fit."""
     args = dict(n=n, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
@@ -80,10 +81,10 @@ def conv_output_size(n: Size, kernel: Size, stride: Size = 1, padding: Size = 0,
 
 
 @overload
-def same_padding(kernel: int, dilation: int = 1) -> int: ...
+def same_padding(kernel: int, dilation: int = 1) -> int: ...  # type: ignore[overload-overlap]
 @overload
 def same_padding(kernel: Size, dilation: Size = 1) -> Shape: ...
-def same_padding(kernel: Size, dilation: Size = 1) -> int | Shape:
+def same_padding(kernel: Any, dilation: Any = 1) -> Any:
     """dilation (kernel - 1) / 2: the padding that keeps the size with stride 1; an int, or a tuple of a tuple.
 
     ValueError where it is not whole, for an even kernel: nn.Conv2d(padding="same") pads one side more there."""
@@ -177,7 +178,7 @@ def summary(model: Module, input_shape: Sequence[int] | Sequence[Sequence[int]],
     larger of branches; "all" from where a value is no image any more; None, printed "?", after an operation that changes an
     image's size and is not in WINDOWS. What a normalisation sees of the image is not counted."""
     several = input_shape and isinstance(input_shape[0], (tuple, list))
-    shapes = [tuple(s) for s in (input_shape if several else [input_shape])]
+    shapes: list[Shape] = [tuple(s) for s in (input_shape if several else [input_shape])]        # type: ignore[arg-type]
     for shape in shapes:
         _each("summary", dict(input_shape=1), input_shape=shape)
     number = next((p.data.dtype for p in model.parameters()), np.dtype(np.float32))
@@ -186,9 +187,11 @@ def summary(model: Module, input_shape: Sequence[int] | Sequence[Sequence[int]],
     ends = [v.node for v in (out if isinstance(out, (tuple, list)) else (out,))]
     order = topological(ends)
     place, fields = {n: i for i, n in enumerate(order)}, _fields(order)
-    seen, rows = set(), []
+    seen: set[int] = set()
+    rows = []
     for path, kind, nodes, results in sorted((c for c in calls if c[3][-1] in place), key=lambda c: place[c[3][-1]]):
-        fresh = [p for n in nodes for p in n.op.params if not (id(p) in seen or seen.add(id(p)))]
+        fresh = [p for n in nodes for p in n.op.params
+                 if not (id(p) in seen or seen.add(id(p)))]         # type: ignore[func-returns-value]
         rows.append(Row(path, kind, results[-1].shape, sum(p.data.size for p in fresh), sum(map(multiply_adds, nodes)),
                         sum(math.prod(n.shape) for n in results if n in nodes) * number.itemsize, fields[results[-1]]))
     sizes = [(p.data.size, p.requires_grad) for p in model.parameters()]
@@ -201,7 +204,7 @@ def trace(model: Module, values: Sequence[Value]) -> tuple[Any, list[tuple[str, 
     A module that holds others and computes something itself has a call for each operation of its own."""
     calls, claimed, names = [], {v.node for v in values}, {id(m): n for n, m in model.named_modules()}
 
-    def watch(module, inputs, out):
+    def watch(module: Module, inputs: Any, out: Any) -> None:
         ends = [v.node for v in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(v, Value)]
         leaf = not module._modules
         new = between({v.node for v in inputs}, ends) - claimed
@@ -234,7 +237,7 @@ def multiply_adds(node: Node) -> int:
 
 def _fields(order: Sequence[Node]) -> dict[Node, Any]:
     """The receptive field of every node, as in Row."""
-    walks = {}                                          # node: ((rf, jump) of rows, of columns), "all" or None
+    walks: dict[Node, Any] = {}                         # node: ((rf, jump) of rows, of columns), "all" or None
     for node in order:
         inputs = [i for i in node.inputs if not isinstance(i.op, Constant)]
         window, before = _lookup(WINDOWS, node.op), [walks[i] for i in inputs]

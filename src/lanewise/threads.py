@@ -9,7 +9,7 @@ from ._isa import engine
 _engine = engine("float32")
 MOST = 1024             # more are refused: OpenMP runs out of stack, and no machine gains by them
 _forked = False
-_wanted = None
+_wanted: int | None = None
 
 
 def _quota() -> float:
@@ -41,7 +41,7 @@ def _variable(name: str) -> float:
 def default_threads() -> int:
     """The smallest of CPU affinity, the cgroup's quota, OMP_NUM_THREADS and LANEWISE_NUM_THREADS."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cpus, _quota(), _variable("OMP_NUM_THREADS"), _variable("LANEWISE_NUM_THREADS"))
+    return int(min(cpus, _quota(), _variable("OMP_NUM_THREADS"), _variable("LANEWISE_NUM_THREADS")))
 
 
 def get_num_threads() -> int:
@@ -52,7 +52,7 @@ def get_num_threads() -> int:
         return 1
     if _wanted is None:                 # not at import: a wrong variable is then an error of the call, not of the import
         _wanted = default_threads()
-    return max(1, min(_wanted, _engine.max_threads()))
+    return max(1, min(_wanted, int(_engine.max_threads())))
 
 
 def set_num_threads(n: int) -> None:

@@ -75,8 +75,9 @@ class Trainer:
             raise ValueError("Trainer: expected metrics with a name of their own each, not loss or seconds, got "
                              f"{', '.join(name for name, _ in pairs)}")
         names = ["loss", "accuracy", *(m for m in self.metrics if m != "accuracy")]
-        self.history = {name: [] for name in (*names, *("val_" + n for n in names), "seconds")}
-        self.stop_training, self.epoch, self.schedule = False, 0, None
+        self.history: dict[str, list[float]] = {name: [] for name in (*names, *("val_" + n for n in names), "seconds")}
+        self.stop_training, self.epoch = False, 0
+        self.schedule: LRScheduler | None = None
 
     def fit(self, data: Data, epochs: int = 1, batch_size: int = 32, validation_data: Data | None = None,
             schedule: LRScheduler | None = None, shuffle: bool = True, rng: Seed = None, callbacks: Iterable[Callback] = (),
@@ -154,7 +155,7 @@ class Trainer:
         with _evaluating(self.model):
             for x, y in data.batches(CHUNK, shuffle=False, augment=False):
                 output = self.model(x)
-                loss = self.loss_fn(output, y)
+                loss = self.loss_fn(output, y)          # type: ignore[misc]  # _check_loss()
                 loss.item()
                 place.add(loss, loss.mass, y, output)
         result = place.measured()
@@ -180,10 +181,11 @@ class Trainer:
 class _Run:
     """The epochs and steps of one fit(). groups(): an epoch's steps, each an iterable of batches (x, y), or (x, y, weights)."""
 
-    def __init__(self, trainer: Trainer, hooks: Any, backup: Any, steps: Any, accumulate: Any, validation_data: Any,
+    def __init__(self, trainer: Any, hooks: Any, backup: Any, steps: Any, accumulate: Any, validation_data: Any,
                  groups: Callable[[], Iterator[Any]]) -> None:
         self.trainer, self.hooks, self.backup, self.steps, self.accumulate = trainer, hooks, backup, steps, accumulate
-        self.validation_data, self.groups, self.interrupt = validation_data, groups, None
+        self.validation_data, self.groups = validation_data, groups
+        self.interrupt: Any = None
 
     def epoch(self, place: Place) -> Place:
         """Train from `place` to the end of its epoch; where the next one begins."""
@@ -285,7 +287,7 @@ class _Weighted:
         if getattr(getattr(data, "augment", None), "mixup", 0):
             raise ValueError("Trainer.fit: class_weight and sample_weight expected data without mixup, whose samples are of two "
                              "classes")
-        kept = next((name for name in ("labels", "y") if hasattr(data, name)), None)
+        kept: Any = next((name for name in ("labels", "y") if hasattr(data, name)), None)
         if kept is None and (sample_weight is not None or isinstance(class_weight, str)):
             raise TypeError("Trainer.fit: sample_weight and class_weight 'balanced' expected data with all its targets in "
                             f"memory, got {type(data).__name__}")

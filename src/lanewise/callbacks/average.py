@@ -24,7 +24,9 @@ class EMA(Callback):
     def __init__(self, decay: float = 0.999) -> None:
         if isinstance(decay, bool) or not isinstance(decay, (int, float)) or not 0 <= decay < 1:
             raise ValueError(f"EMA: expected decay from 0 to below 1, got {decay!r}")
-        self.decay, self.average, self.weights = float(decay), None, None
+        self.decay = float(decay)
+        self.average: Any = None                        # states of the model, or none yet
+        self.weights: Any = None
 
     def swap(self) -> None:
         """Put the average into the model, or the weights back."""

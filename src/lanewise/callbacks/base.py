@@ -22,13 +22,16 @@ def check_every(owner: str, name: str, value: Any) -> None:
 class Callback:
     """The base: write the methods that are needed. `self.trainer`, `self.model`, `self.params` ({"epochs", "steps" of an
     epoch, "samples", "validation", "verbose"}; None where data does not tell) are there while fit() runs."""
+    trainer: Any                            # the Trainer
+    params: dict[str, Any]
     trainer, params = None, {}
     first = False                       # called before the others
 
     @property
     def model(self) -> Module:
         """The model that is trained."""
-        return self.trainer.model
+        found: Module = self.trainer.model
+        return found
 
     def on_train_begin(self) -> None:
         """Before the first epoch, and before load_state_dict() of a run that is resumed."""
@@ -108,7 +111,7 @@ class TerminateOnNaN(Callback):
 
     Without it fit() raises the error. Either way the step that was not finite is not made, the weights are those before it,
     and the epoch is not in history: Keras, which has made the step by then, keeps both."""
-    error = None
+    error: BaseException | None = None
 
     def on_train_begin(self) -> None:
         """Forget the last fit()'s error."""

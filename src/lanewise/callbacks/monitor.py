@@ -67,7 +67,7 @@ class EarlyStopping(Monitor):
         self.min_delta, self.patience, self.baseline = abs(float(min_delta)), patience, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
         self.wait = self.stopped_epoch = self.best_epoch = 0
-        self.best_weights = None
+        self.best_weights: Any = None
 
     def on_train_begin(self) -> None:
         """Start afresh: a callback may serve several fit()s."""
@@ -131,7 +131,7 @@ class ModelCheckpoint(Monitor):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
         """Save after every save_freq steps."""
         self.seen += 1
-        if self.save_freq != "epoch" and self.seen % self.save_freq == 0:
+        if isinstance(self.save_freq, int) and self.seen % self.save_freq == 0:
             self._save({"epoch": self.trainer.epoch + 1, "batch": batch + 1}, logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
@@ -176,7 +176,8 @@ class LearningRateScheduler(Callback):
         if not callable(schedule) and not isinstance(schedule, LRScheduler):
             raise TypeError(f"LearningRateScheduler: expected a function of (epoch, lr) or a schedule of optim.lr_scheduler, "
                             f"got {type(schedule).__name__}")
-        self.schedule, self.own = schedule, isinstance(schedule, LRScheduler)
+        self.schedule: Any = schedule
+        self.own = isinstance(schedule, LRScheduler)
         self.watch = Monitor(monitor, "min") if isinstance(schedule, ReduceLROnPlateau) else None
 
     def on_train_begin(self) -> None:

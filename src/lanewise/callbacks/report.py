@@ -25,7 +25,8 @@ class CSVLogger(Callback):
 
     def __init__(self, filename: File, separator: str = ",", append: bool = False) -> None:
         self.filename, self.separator, self.append = os.fspath(filename), separator, append
-        self.keys = self.size = None
+        self.keys: list[str] | None = None
+        self.size: int | None = None
 
     def on_train_begin(self) -> None:
         """A new file, unless lines are to be appended."""
@@ -66,7 +67,9 @@ class TensorBoard(Callback):
         if isinstance(histogram_freq, bool) or not isinstance(histogram_freq, int) or histogram_freq < 0:
             raise ValueError(f"TensorBoard: expected histogram_freq of 0 or more, got {histogram_freq!r}")
         self.log_dir, self.histogram_freq, self.update_freq = os.fspath(log_dir), histogram_freq, update_freq
-        self.step, self.writers, self.purge = 0, {}, {}
+        self.step = 0
+        self.writers: dict[str, Any] = {}
+        self.purge: dict[str, int] = {}
 
     def on_train_begin(self) -> None:
         """Steps are counted from here."""
@@ -85,7 +88,7 @@ class TensorBoard(Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
         """Numbers of the step."""
         self.step += 1
-        if self.update_freq != "epoch" and self.step % self.update_freq == 0:
+        if isinstance(self.update_freq, int) and self.step % self.update_freq == 0:
             for name, value in {**logs, "learning_rate": self.trainer.optimizer.param_groups[0]["lr"]}.items():
                 if name != "size":
                     self._writer("batch").add_scalar(f"batch_{name}", value, self.step)
@@ -132,7 +135,8 @@ class ProgressBar(Callback):
 
     def __init__(self, live: bool | None = None, unit: str = "samples") -> None:
         self.live = (sys.stderr.isatty() or "ipykernel" in sys.modules) if live is None else live
-        self.unit, self.bar, self.done = unit, None, 0
+        self.unit, self.done = unit, 0
+        self.bar: Any = None
         self.start, self.shown = time.perf_counter(), 0.0
 
     def on_train_begin(self) -> None:

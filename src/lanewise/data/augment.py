@@ -58,7 +58,7 @@ class Augment:
     pad: str = "zero"
     flip: bool = False
     rotate: float = 0.0
-    scale: tuple = (1.0, 1.0)
+    scale: tuple[float, float] = (1.0, 1.0)
     cutout: int = 0
     brightness: float = 0.0
     contrast: float = 0.0
@@ -80,7 +80,7 @@ class Augment:
         object.__setattr__(self, "_hash", hash((*clean.values(), self.pad, self.flip)))     # every step asks for it
 
     def __hash__(self) -> int:
-        return self._hash
+        return self._hash                               # type: ignore[attr-defined]
 
     def check(self, shape: Shape) -> None:
         """ShapeError unless images (C, H, W) of this shape can be changed so."""

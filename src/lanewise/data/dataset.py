@@ -67,7 +67,7 @@ class Batch:
             x = x.astype(np.float32)
             c = len(self.scale) // 2
             shape = (1, c) + (1,) * (x.ndim - 2)
-            x = x * np.float32(self.scale[:c]).reshape(shape) + np.float32(self.scale[c:]).reshape(shape)
+            x = x * np.array(self.scale[:c], np.float32).reshape(shape) + np.array(self.scale[c:], np.float32).reshape(shape)
         return np.asarray(x, dtype)
 
 
@@ -113,7 +113,10 @@ class Dataset:
             raise ShapeError(f"Dataset expected a C-contiguous memory map, which it need not read whole, got strides "
                              f"{images.strides} for shape {images.shape}: use subset() for some of its rows")
         self.labels, self.classes = _labels(labels, classes)
-        self._array, self._rows, self._n_classes, self.scale = np.ascontiguousarray(images), None, None, None
+        self._array = np.ascontiguousarray(images)
+        self._rows: Array | None = None
+        self._n_classes: int | None = None
+        self.scale: tuple[float, ...] | None = None
         self._set_scale(mean, std)
         self.augment = self._checked(augment)
 
@@ -206,16 +209,17 @@ class Dataset:
 
         A Dataset with an Augment changes its images, with new numbers each time, unless augment is False; with mixup the labels
         are probabilities (N, classes) of the images' number type, float32 for uint8."""
-        rng, at, changed = as_rng(rng), 0, augment and self.augment is not None
+        rng, at = as_rng(rng), 0
+        changed = self.augment if augment else None
         for index in rows(len(self), batch_size, shuffle, drop_last, rng):
             batch, labels = Batch(self._array, self._places(index), self.scale), self.labels[index]
-            if changed:
+            if changed is not None:
                 if at == 0:                             # after the order, which is the same with an augmentation and without
-                    key, mixup = int(rng.integers(1 << 63)), self.augment.mixup
+                    key, mixup = int(rng.integers(1 << 63)), changed.mixup
                     parts = rng.beta(mixup, mixup, len(self)) if mixup else None
-                own = parts[at:at + len(index)] if mixup else None
-                batch.augment, batch.draws = self.augment, (key, at, own)
-                labels = self._mixed(labels, own) if mixup else labels
+                own = None if parts is None else parts[at:at + len(index)]
+                batch.augment, batch.draws = changed, (key, at, own)
+                labels = labels if own is None else self._mixed(labels, own)
                 at += len(index)
             yield batch, labels
 

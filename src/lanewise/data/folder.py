@@ -72,7 +72,7 @@ def from_folder(path: File, size: Size | None = None, channels: int | None = Non
     return Dataset(images, np.array(labels), mean, np.where(std > 0, std, 1), classes)
 
 
-def _classes(path: File, classes: int) -> Any:
+def _classes(path: Path, classes: Sequence[str] | None) -> Sequence[str]:
     if not path.is_dir():
         what = "a file" if path.exists() else "nothing there"
         raise DataError(f"{path}: expected a folder with one sub-folder a class, got {what}")
@@ -105,7 +105,7 @@ def _open(file: Any, read: Any) -> Any:
 
 def _head(file: Any) -> Any:
     """(whether it is gray, (height, width) as it is to be seen) from the file's head."""
-    def read(image):
+    def read(image: Any) -> Any:
         turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         return image.mode in GRAY, image.size if turned else image.size[::-1]
     return _open(file, read)
@@ -113,7 +113,7 @@ def _head(file: Any) -> Any:
 
 def _read(to: Any, file: Any, size: Any) -> None:
     """Fill (C, H, W) uint8 with an image's pixels."""
-    def read(image):
+    def read(image: Any) -> None:
         from PIL import Image, ImageOps
         image = ImageOps.exif_transpose(image)
         if image.mode[0] == "I":                        # 16 bits, which convert() would cut off at 255

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PIECE = 1 << 24                 # bytes of images at a time
 
 
-def statistics(images: ArrayLike, index: ArrayLike | None = None) -> tuple[Array, Array]:
+def statistics(images: ArrayLike, index: Array | None = None) -> tuple[Array, Array]:
     """(mean (C,), std (C,)) of each channel's pixels over images (N, C, H, W), of all of them or the rows `index`; of other
     shapes one number each. float64; std = sqrt(mean((x - mean)^2)).
 

@@ -1,6 +1,7 @@
 """File formats: IDX (MNIST, Fashion-MNIST), the CIFAR-10 binary version, .npz."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,7 @@ def read_cifar10(paths: File | Iterable[File]) -> tuple[Array, Array]:
     """(images (N, 3, 32, 32) uint8, labels (N,) int64) of CIFAR-10's binary files: a label byte, then 3072 pixels, red,
     green, blue planes. DataError for a file that is not whole records, or has a label above 9.
     Source: Krizhevsky 2009, the description with the data set."""
-    paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     images, labels = [], []
     for path in paths:
         raw = np.frombuffer(_bytes(path), np.uint8)

@@ -24,7 +24,7 @@ BATCHES = [f"cifar-10-batches-bin/{b}.bin" for b in (*(f"data_batch_{i}" for i i
 
 # name: class names, mean and std of the training pixels (0..1), and where the whole archives are published with their MD5
 # sums, as the sets' own pages give them
-SETS = {
+SETS: dict[str, dict[str, Any]] = {
     "fashion-mnist-mini": dict(classes=FASHION, mean=0.2860, std=0.3530),
     "fashion-mnist": dict(classes=FASHION, mean=0.2860, std=0.3530,
                           url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -61,14 +61,14 @@ def _download(name: str, folder: Path, missing: list[str]) -> None:
                         f"files there, or set LANEWISE_DATA") from None
 
 
-def _find(name: str, folder: Path) -> tuple[list[Path | None], list[str]]:
+def _find(name: str, folder: Path) -> tuple[list[Any], list[str]]:
     """(paths, names of those that are not there); an IDX file may be raw or gzip."""
     names, endings = (BATCHES, [""]) if name == "cifar-10" else (IDX, ["", ".gz"])
     found = [next((p for e in endings if (p := folder / (f + e)).is_file()), None) for f in names]
     return found, [f for f, p in zip(names, found) if p is None]
 
 
-def where(name: str) -> Any:
+def where(name: str) -> str | None:
     """"in the package", "here", or None for a set that load() would have to download."""
     return "in the package" if name == "fashion-mnist-mini" else None if _find(name, home() / name)[1] else "here"
 
@@ -92,7 +92,8 @@ def load(name: str) -> tuple[Dataset, Dataset]:
         parts = [read_cifar10(files[:5]), read_cifar10(files[5:])]
     else:
         parts = [_images(*files[:2]), _images(*files[2:])]
-    return tuple(Dataset(x, y, spec["mean"], spec["std"], spec["classes"]) for x, y in parts)
+    first, second = (Dataset(x, y, spec["mean"], spec["std"], spec["classes"]) for x, y in parts)
+    return first, second
 
 
 def _images(images: Any, labels: Any) -> tuple[Array, Array]:

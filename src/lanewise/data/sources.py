@@ -82,6 +82,6 @@ def count_batches(source: Any, batch_size: int) -> int | None:
     if not isinstance(source, Batches):
         return -(-len(source) // size)
     try:
-        return len(source.source)
+        return len(source.source)                       # type: ignore[arg-type]
     except TypeError:                                   # also what a DataLoader of unknown length raises
         return None

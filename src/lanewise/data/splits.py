@@ -29,21 +29,21 @@ def split(data: Dataset | Sequence[ArrayLike], fraction: float = 0.2, seed: Seed
     draws from lanewise's own. Parts of a Dataset are views (Dataset.subset), the second without its augmentation; parts of
     arrays are tuples of copies. ValueError for a fraction that leaves a part empty, or fewer rows in a part than classes;
     DataError for a class of one image, or targets that are not classes; ShapeError for arrays of different lengths."""
-    whole = isinstance(data, Dataset)
-    arrays = () if whole else tuple(np.asarray(a) for a in data)
-    if not whole and (not arrays or any(a.ndim == 0 or len(a) != len(arrays[0]) for a in arrays)):
+    whole = data if isinstance(data, Dataset) else None
+    arrays = () if isinstance(data, Dataset) else tuple(np.asarray(a) for a in data)
+    if whole is None and (not arrays or any(a.ndim == 0 or len(a) != len(arrays[0]) for a in arrays)):
         raise ShapeError(f"split expected a Dataset or arrays of one length, got shapes {[a.shape for a in arrays]}")
-    n = len(data) if whole else len(arrays[0])
+    n = len(arrays[0]) if whole is None else len(whole)
     second = _count(fraction, n)
     rng = as_rng(seed)
     if stratify:
-        chosen = _stratified(data.labels if whole else arrays[1] if len(arrays) > 1 else None, n, second, rng)
+        chosen = _stratified(whole.labels if whole is not None else arrays[1] if len(arrays) > 1 else None, n, second, rng)
     else:
         chosen = rng.permutation(n)[:second]
     mask = np.zeros(n, bool)
     mask[chosen] = True
-    if whole:
-        return data.subset(~mask), data.subset(mask).augmented(None)
+    if whole is not None:
+        return whole.subset(~mask), whole.subset(mask).augmented(None)
     return tuple(a[~mask] for a in arrays), tuple(a[mask] for a in arrays)
 
 

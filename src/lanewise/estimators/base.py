@@ -102,7 +102,7 @@ class NetworkEstimator(BaseEstimator):
     def _input(self, X: Any) -> Any:
         return X                                        # and images of rows
 
-    def _split(self, X: Any, targets: Any, weight: ArrayLike | None) -> Any:
+    def _split(self, X: Any, targets: Any, weight: Any) -> Any:
         """(X, targets, weight of what is trained on, (X, targets, weight) of what is held out)."""
         stratify = targets if isinstance(self, ClassifierMixin) else None
         index, held = train_test_split(np.arange(len(X)), test_size=self.validation_fraction, stratify=stratify,
@@ -121,7 +121,8 @@ class NetworkEstimator(BaseEstimator):
 
     def _start(self) -> None:
         self.model_ = self._build()
-        self.loss_curve_, self.n_iter_ = [], 0
+        self.loss_curve_: list[float] = []
+        self.n_iter_ = 0
 
     def _batch_size(self, n: int) -> int:
         return min(self.batch_size, n)
@@ -132,7 +133,7 @@ class NetworkEstimator(BaseEstimator):
 
     def _trainer(self, targets: Array, weight: Any) -> Trainer:
         # A batch's targets are its rows' numbers: the loss finds targets and weights by them.
-        def loss(out, rows):
+        def loss(out: Value, rows: Array) -> Loss:
             return self._loss(out, targets[rows], None if weight is None else weight[rows])
         return Trainer(self.model_, loss, self._optimizer)
 
@@ -202,7 +203,8 @@ class NetworkEstimator(BaseEstimator):
 
 class Classifier(ClassifierMixin, NetworkEstimator):
     """Labels of any type that sorts; cross-entropy of softmax(scores)."""
-    _y_checks, _criterion = {}, nn.CrossEntropyLoss()
+    _y_checks: dict[str, Any] = {}
+    _criterion = nn.CrossEntropyLoss()
 
     def _targets(self, y: Any, first: Any) -> Array:
         check_classification_targets(y)

@@ -30,6 +30,12 @@ class _CNN:
     optimizer: "adam", "adamw", "sgd" (Nesterov, momentum 0.9) or "rmsprop". schedule: "one-cycle", whose top is
     learning_rate, "cosine" or "constant". early_stopping: hold validation_fraction back, stop when its score has not been
     better by tol for more than n_iter_no_change epochs, keep the best weights."""
+    model_: nn.Module                                   # the estimator's, which this is mixed into
+    n_outputs_: int
+    image_shape_: Any
+    _batch_size: Any
+    _optimizer: Any
+    _epochs: Any
     _parameter_constraints = {
         "model": [nn.Module, callable, list, tuple, None],
         "image_shape": [list, tuple, None],
@@ -72,7 +78,7 @@ class _CNN:
         self.n_iter_no_change = n_iter_no_change
 
     def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
+        tags = super().__sklearn_tags__()               # type: ignore[misc]
         tags.input_tags.three_d_array = True
         return tags
 
@@ -138,7 +144,7 @@ class _CNN:
 
     def _train(self, X: Any, targets: Any, weight: Any, held_out: Any) -> None:
         steps = int(self.epochs) * -(-len(X) // self._batch_size(len(X)))
-        schedule = None
+        schedule: Any = None
         if self.schedule == "one-cycle":
             schedule = optim.OneCycleLR(self._optimizer, float(self.learning_rate), total_steps=steps)
         elif self.schedule == "cosine":
@@ -149,10 +155,10 @@ class _CNN:
 class CNNClassifier(_CNN, Classifier):
     __doc__ = """A network that classifies images X (N, C, H, W) or (N, H, W), float or uint8 (scaled by 1/255), or rows (N, F).
 
-    """ + _CNN.__doc__
+    """ + (_CNN.__doc__ or "")
 
 
 class CNNRegressor(_CNN, Regressor):
     __doc__ = """A network that predicts numbers from images X (N, C, H, W) or (N, H, W), or rows (N, F); y (N,) or (N, O).
 
-    """ + _CNN.__doc__
+    """ + (_CNN.__doc__ or "")

@@ -35,7 +35,7 @@ def _linear(shape: Any, width: Any) -> Any:
 
 
 # name: (shape of a sample, *sizes) -> Module
-LAYERS = dict(
+LAYERS: dict[str, Any] = dict(
     conv=_conv,
     pool=lambda shape, size=2: nn.MaxPool2d(_window(shape, size)),
     avg_pool=lambda shape, size=2: nn.AvgPool2d(_window(shape, size)),

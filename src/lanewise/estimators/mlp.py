@@ -33,6 +33,12 @@ class _MLP:
     "lbfgs", whose line search needs them); classes always by softmax, where scikit-learn has one sigmoid for two; alpha / 2
     sum w^2 over the batch's weight acts on the gradient and is in `loss_` of "lbfgs" alone; no sparse X, no multi-label y.
     ConvergenceWarning when max_iter ends a fit."""
+    model_: nn.Module                                   # the estimator's, which this is mixed into
+    n_outputs_: int
+    n_features_in_: int
+    _optimizer: Any
+    _epochs: Any
+    _loss: Any
     _parameter_constraints = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
@@ -102,7 +108,7 @@ class _MLP:
     @property
     def intercepts_(self) -> list[Array]:
         """The biases; views."""
-        return [m.bias.data for m in self._linears]
+        return [m.bias.data for m in self._linears if m.bias is not None]
 
     def _dtype(self, X: Any, fitting: Any) -> Any:
         double = self.solver == "lbfgs" if fitting else self._linears[0].weight.dtype == np.float64
@@ -112,7 +118,7 @@ class _MLP:
         return self.early_stopping and self.solver != "lbfgs"
 
     def _batch_size(self, n: int) -> int:
-        return min(200 if self.batch_size == "auto" else self.batch_size, n)
+        return min(200 if isinstance(self.batch_size, str) else self.batch_size, n)
 
     def _build(self) -> Any:
         sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes)).tolist()
@@ -125,7 +131,8 @@ class _MLP:
             if isinstance(m, nn.Linear):                # Glorot and Bengio 2010; a third of the variance for the sigmoid
                 bound = np.sqrt((2 if self.activation == "logistic" else 6) / (m.in_features + m.out_features))
                 nn.init.uniform_(m.weight, -bound, bound)
-                nn.init.uniform_(m.bias, -bound, bound)
+                if m.bias is not None:
+                    nn.init.uniform_(m.bias, -bound, bound)
         return model
 
     def _make_optimizer(self, batch_weight: Any) -> Any:
@@ -152,7 +159,7 @@ class _MLP:
         total = len(X) if weight is None else weight.sum()
         penalty, optimizer = nn.penalty.L2(self.model_, self.alpha / (2 * total)), self._optimizer
 
-        def closure():
+        def closure() -> float:
             optimizer.zero_grad()
             loss = self._loss(self.model_(X), targets, weight)
             loss.backward()
@@ -186,12 +193,12 @@ class _MLP:
 class MLPClassifier(_MLP, Classifier):
     __doc__ = """A multilayer perceptron that classifies rows X (N, F).
 
-    """ + _MLP.__doc__
+    """ + (_MLP.__doc__ or "")
     partial_fit = available_if(_steps)(Classifier.partial_fit)
 
 
 class MLPRegressor(_MLP, Regressor):
     __doc__ = """A multilayer perceptron that predicts numbers from rows X (N, F); y (N,) or (N, O).
 
-    """ + _MLP.__doc__
+    """ + (_MLP.__doc__ or "")
     partial_fit = available_if(_steps)(Regressor.partial_fit)

@@ -18,7 +18,7 @@ def pair(value: Any, what: str, least: int) -> tuple[int, int]:
     if not isinstance(two, (tuple, list)) or len(two) != 2 or not all(
             isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v >= least for v in two):
         raise ValueError(f"{what}: expected an integer of at least {least}, or two, got {value!r}")
-    return tuple(int(v) for v in two)
+    return int(two[0]), int(two[1])
 
 
 def count(value: Any, what: str) -> int:

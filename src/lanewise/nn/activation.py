@@ -11,12 +11,15 @@ from ._check import count
 from .module import Module
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..graph import Value
 
 
 class _Activation(Module):
     # A subclass names its function of functional, and the arguments that it keeps as attributes.
-    function, arguments = None, ()
+    function: Callable[..., Value]
+    arguments: tuple[str, ...] = ()
 
     def forward(self, x: Value) -> Value:
         """Same shape."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _BatchNorm(Module):
-    dims = ()
+    dims: tuple[int, ...] = ()
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
                  track_running_stats: bool = True) -> None:

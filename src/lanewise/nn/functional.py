@@ -128,7 +128,7 @@ def conv2d(input: Operand, weight: Parameter, bias: Parameter | None = None, str
     return apply(depthwise.conv2d(weight, bias, stride, border, dilation, groups), input)
 
 
-def _window(kernel_size: Size, stride: Size, padding: Size) -> Any:
+def _window(kernel_size: Size, stride: Size | None, padding: Size) -> tuple[Any, Any, Any]:
     kernel_size, padding = pair(kernel_size, "kernel_size", 1), pair(padding, "padding", 0)
     if any(2 * p > k for p, k in zip(padding, kernel_size)):
         raise ValueError(f"padding: expected at most half of the window {kernel_size}, got {padding}")

@@ -20,7 +20,10 @@ class _ImageLoss(Module):
             raise ValueError(f"{type(self).__name__}: expected reduction 'mean' or 'sum', got {reduction!r}")
         self.reduction = reduction
 
-    def _image(self, x: Operand) -> Value:
+    if TYPE_CHECKING:
+        def __call__(self, *inputs: Operand) -> Loss: ...       # type: ignore[override]
+
+    def _image(self, x: Value) -> Value:
         if x.ndim != 4:
             raise ShapeError(f"expected an input of 4 dimensions (N, C, H, W), got {x.shape}")
         return x
@@ -43,7 +46,7 @@ class TotalVariationLoss(_ImageLoss):
             raise ValueError(f"TotalVariationLoss: expected power 1 or 2, got {power!r}")
         self.power = power
 
-    def forward(self, x: Operand) -> Loss:
+    def forward(self, x: Value) -> Loss:
         """(N, C, H, W) -> Loss."""
         self._image(x)
         if min(x.shape[2:]) < 2:
@@ -60,7 +63,7 @@ class GramLoss(_ImageLoss):
     L[n] = mean_ij (G(x)[i, j] - G(target)[i, j])^2, G = F F^T / (C H W), F the channels as rows (C, H W); a mean or a sum over
     the batch. x and target (N, C, H, W), of equal N and C; the sizes of the images may differ."""
 
-    def forward(self, x: Operand, target: Operand) -> Loss:
+    def forward(self, x: Value, target: Value) -> Loss:
         """(N, C, H, W), (N, C, H', W') -> Loss."""
         if self._image(x).shape[:2] != self._image(target).shape[:2]:
             raise ShapeError(f"expected a target of {x.shape[0]} samples and {x.shape[1]} channels, got {target.shape}")

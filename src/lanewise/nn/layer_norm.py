@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..graph import Value
 
 
-def _affine(module: Module, shape: Shape, weight: bool, bias: bool) -> None:
+def _affine(module: LayerNorm | GroupNorm, shape: Shape, weight: bool, bias: bool) -> None:
     """Weights of one and biases of zero, or None."""
     module.weight = Parameter(np.ones(shape, np.float32)) if weight else None
     module.bias = Parameter(np.zeros(shape, np.float32)) if bias else None
@@ -37,6 +37,9 @@ class LayerNorm(Module):
     y = (x - mean) / sqrt(var + eps) * weight + bias, var = mean (x - mean)^2. `normalized_shape`: the last dimensions, an int
     or a tuple; weight (ones) and bias (zeros) have that shape, with elementwise_affine. ValueError for arguments out of range;
     ShapeError for an input that ends otherwise. Source: Ba, Kiros and Hinton 2016."""
+
+    weight: Parameter | None
+    bias: Parameter | None
 
     def __init__(self, normalized_shape: Size, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True) -> None:
         super().__init__()
@@ -61,6 +64,9 @@ class GroupNorm(Module):
 
     y = (x - mean) / sqrt(var + eps) * weight[c] + bias[c]. One group: all of a sample; as many groups as channels: instance
     normalisation. ValueError for arguments out of range; ShapeError for an input of other channels. Source: Wu and He 2018."""
+
+    weight: Parameter | None
+    bias: Parameter | None
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
         super().__init__()

@@ -28,7 +28,8 @@ class LossArray:
     __array_priority__ = 1000
 
     def __init__(self, op: Any, value: Value, arrays: tuple[Array, ...]) -> None:
-        self._op, self._value, self._arrays, self._result = op, value, arrays, None
+        self._op, self._value, self._arrays = op, value, arrays
+        self._result: Array | None = None
         self.shape = (value.n, *op.out_shape(value.node.shape))
 
     def numpy(self) -> Array:
@@ -53,7 +54,8 @@ class LossArray:
 
 
 class _Loss:
-    reductions = ("mean", "sum", "none")
+    reductions: tuple[str, ...] = ("mean", "sum", "none")
+    _op: Any
 
     def __init__(self, reduction: str) -> None:
         if reduction not in self.reductions:
@@ -65,7 +67,9 @@ class _Loss:
     def __call__(self, input: Operand, target: ArrayLike, sample_weight: ArrayLike | None = None) -> Loss:
         value = as_value(input)
         op, arrays = self._op.bind(target, value.shape, sample_weight)
-        return LossArray(op, value, arrays) if self.reduction == "none" else Loss([(1.0, op, value, arrays)])
+        if self.reduction == "none":                    # a Loss but for what it refuses: to type checkers it is one
+            return LossArray(op, value, arrays)         # type: ignore[return-value]
+        return Loss([(1.0, op, value, arrays)])
 
     def _settings(self) -> dict[str, Any]:
         return {}

@@ -11,7 +11,7 @@ from ..graph import Input, Node, Value, as_value, leaf
 from ..parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
     from typing_extensions import Self
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from .._types import Array, Operand
 
 _structure = 0          # grows when any module changes: what was traced before may be stale
-_watchers = []          # called with (module, inputs, output) after every traced call: summary()
+# called with (module, inputs, output) after every traced call: summary()
+_watchers: list[Callable[[Module, Any, Any], None]] = []
 
 
 def _array(name: str, value: Any) -> Array:
@@ -43,6 +44,12 @@ class Module:
     """The base of every layer and network: subclass it, make layers in __init__, write forward(x).
 
     Calling it on an array (N, ...) gives a Value: a handle whose numbers are computed when asked for."""
+
+    training: bool
+    _parameters: OrderedDict[str, Parameter]
+    _buffers: OrderedDict[str, Buffer]
+    _modules: OrderedDict[str, Module]
+    _traces: dict[Any, Any]
 
     def __init__(self) -> None:
         self.training = True
@@ -194,18 +201,22 @@ class Module:
         return self._cast(np.float32)
 
     def _cast(self, dtype: Any) -> Self:
-        for p in (*self.parameters(), *self.buffers()):
+        for p in self.parameters():
             p.cast(dtype)
+        for b in self.buffers():
+            b.cast(dtype)
         return self
 
     # -- state --------------------------------------------------------------------------------------------------------
 
     def _named_state(self) -> list[tuple[str, Parameter | Buffer]]:
         # every path, also the second one of a shared parameter: as PyTorch's keys
-        stack, out = [("", self)], []
+        stack: list[tuple[str, Module]] = [("", self)]
+        out: list[tuple[str, Parameter | Buffer]] = []
         while stack:
             path, module = stack.pop()
-            out.extend((f"{path}{n}", p) for n, p in (*module._parameters.items(), *module._buffers.items()))
+            out.extend((f"{path}{n}", p) for n, p in module._parameters.items())
+            out.extend((f"{path}{n}", b) for n, b in module._buffers.items())
             stack.extend((f"{path}{n}.", m) for n, m in reversed(module._modules.items()))
         return out
 

@@ -41,9 +41,17 @@ class Penalty:
             if not isinstance(p, Parameter):
                 raise TypeError(f"{owner}: expected a Module or Parameters, got {type(p).__name__}")
 
+    def of(self, w: Array) -> Any:
+        """R of one parameter."""
+        raise TypeError(f"{type(self).__name__} expected an of() method")
+
+    def slope(self, w: Array) -> Array:
+        """Its gradient."""
+        raise TypeError(f"{type(self).__name__} expected a slope() method")
+
     def value(self) -> float:
         """lam R(W), a float summed in float64."""
-        return self.lam * sum(float(self.of(p.data.astype(np.float64))) for p in self.params)
+        return self.lam * sum((float(self.of(p.data.astype(np.float64))) for p in self.params), 0.0)
 
     def add_grad(self) -> None:
         """Add lam dR/dW to `.grad` of every parameter that requires one."""

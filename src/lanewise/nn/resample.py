@@ -13,13 +13,14 @@ from ._check import pair
 from .module import Module
 
 if TYPE_CHECKING:
+    from typing import Any
     from collections.abc import Sequence
 
-    from .._types import Size
+    from .._types import Shape, Size
     from ..graph import Value
 
 
-def _image(x: Value) -> Value:
+def _image(x: Value) -> Shape:
     """(H, W) of a value (N, C, H, W)."""
     if x.ndim != 4:
         raise ShapeError(f"expected an input of 4 dimensions (N, C, H, W), got {x.ndim}: "
@@ -68,7 +69,8 @@ class Upsample(Module):
         if mode == "nearest" and align_corners is not None:
             raise ValueError("Upsample: expected align_corners with mode 'bilinear', got it with 'nearest'")
         self.size = None if size is None else pair(size, "size", 1)
-        self.scale_factor, self.mode, self.align_corners = None, mode, align_corners
+        self.mode, self.align_corners = mode, align_corners
+        self.scale_factor: tuple[float, ...] | None = None
         if scale_factor is not None:
             two = tuple(scale_factor) if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * 2
             if len(two) != 2 or not all(isinstance(v, (int, float, np.number)) and 0 < v < math.inf for v in two):
@@ -78,8 +80,8 @@ class Upsample(Module):
     def forward(self, x: Value) -> Value:
         """(N, C, H, W) -> (N, C, H', W')."""
         image = _image(x)
-        scales = self.scale_factor or (None, None)
-        size = self.size or tuple(math.floor(n * s) for n, s in zip(image, scales))
+        scales: tuple[Any, ...] = self.scale_factor or (None, None)
+        size: tuple[int, ...] = self.size or tuple(math.floor(n * s) for n, s in zip(image, scales))
         if min(size) < 1:
             raise ShapeError(f"expected an image that leaves at least one pixel, got {size[0]}x{size[1]} of "
                              f"{image[0]}x{image[1]} at scale {scales}")

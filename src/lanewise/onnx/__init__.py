@@ -97,7 +97,7 @@ def _numbered(name: str, count: Any) -> Any:
     return [name] if count == 1 else [f"{name}_{i}" for i in range(count)]
 
 
-def _is_shape(x: Value) -> Any:
+def _is_shape(x: Any) -> Any:
     return isinstance(x, (tuple, list)) and bool(x) and all(isinstance(d, (int, np.integer)) for d in x)
 
 
@@ -121,9 +121,10 @@ def _examples(model: Module, example: Any, normalise: Any) -> Any:
 
 def _trace(model: Module, inputs: Any) -> Any:
     """({name: Value} of the results, {node: path of the innermost module that made it})."""
-    scopes, paths = {}, {id(m): path for path, m in model.named_modules()}
+    scopes: dict[Node, str] = {}
+    paths = {id(m): path for path, m in model.named_modules()}
 
-    def watch(module, values, out):
+    def watch(module: Module, values: Any, out: Any) -> None:
         ends = [v.node for v in _results(out).values() if isinstance(v, Value)]
         for node in between({v.node for v in values}, ends):
             scopes.setdefault(node, paths.get(id(module), ""))
@@ -139,7 +140,7 @@ def _trace(model: Module, inputs: Any) -> Any:
     return results, scopes
 
 
-def _results(out: Array | None) -> Any:
+def _results(out: Any) -> Any:
     if isinstance(out, dict):
         return {str(k): v for k, v in out.items()}
     every = list(out) if isinstance(out, (tuple, list)) else [out]
@@ -165,12 +166,12 @@ def _emit(g: Any, node: Node, inputs: Any) -> Any:
     return emit(g, node, *inputs)
 
 
-def _model(g: Any, inputs: Any, results: Any, fed: Any, batch: int, opset: Any) -> Any:
+def _model(g: Any, inputs: Any, results: Any, fed: Any, batch: int | None, opset: Any) -> Any:
     import onnx
     from onnx import helper
     size = "N" if batch is None else int(batch)
 
-    def info(name, kind, node):
+    def info(name: str, kind: Any, node: Node) -> Any:
         return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), (size, *node.shape))
     graph = helper.make_graph(
         g.nodes, "lanewise", [info(fed[v.node], v.node.op.kind, v.node) for v in inputs],

@@ -50,7 +50,7 @@ def _geometry(name: str, x: Any, weight: Any, stride: Any, padding: Any, dilatio
     return Geometry(name, x.shape[2:], kernel, stride, _padding(name, padding, kernel, stride, dilation), dilation), groups
 
 
-def _chosen(name: str, algorithm: Any, x: Any, weight: Any, y_shape: Any, backward: Any = False) -> bool:
+def _chosen(name: str, algorithm: Any, x: Any, weight: Any, y_shape: Any, backward: Any = False) -> str:
     """From 2 LANES samples of more than 4 channels (backward: of any) with kernels above 1x1 "lanes", else "gemm".
 
     Lanes against gemm, one thread, ms: 32->64 3x3 16x16, 8 samples 1.5, 0.8, 128 samples 14.5, 13.1; 6->16 5x5, 128: 0.50,
@@ -80,7 +80,7 @@ def _columns(x: Any, g: Any, groups: int) -> Any:
     return cols.reshape(len(x), groups, x.shape[1] // groups * g.taps, g.pixels)
 
 
-def _gemm(x: Any, weight: Any, bias: Any, g: Any, groups: int, y: ArrayLike) -> None:
+def _gemm(x: Any, weight: Any, bias: Any, g: Any, groups: int, y: Array) -> None:
     """y = bias + weight x columns: samples over the threads; groups of one channel and one output without columns; one sample,
     and one too large for a thread's scratch, a chunk at a time through matmul."""
     ins, outs = weight.shape[1], weight.shape[0] // groups

@@ -66,7 +66,7 @@ class LambdaLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]]) -> None:
         groups = getattr(optimizer, "param_groups", ())
-        self.lr_lambdas = list(lr_lambda) if isinstance(lr_lambda, (list, tuple)) else [lr_lambda] * len(groups)
+        self.lr_lambdas: list[Any] = list(lr_lambda) if isinstance(lr_lambda, (list, tuple)) else [lr_lambda] * len(groups)
         if len(self.lr_lambdas) != len(groups):
             raise ValueError(f"LambdaLR: expected {len(groups)} functions, one for each group, got {len(self.lr_lambdas)}")
         super().__init__(optimizer)
@@ -286,7 +286,8 @@ class ReduceLROnPlateau(LRScheduler):
         self.mode, self.factor, self.threshold, self.threshold_mode = mode, factor, threshold, threshold_mode
         self.patience, self.cooldown = (_whole("ReduceLROnPlateau", n, v, 0) for n, v in (("patience", patience),
                                                                                          ("cooldown", cooldown)))
-        self.min_lr, self.eps, self.best, self.num_bad_epochs, self.cooldown_counter = min_lr, eps, None, 0, 0
+        self.min_lr, self.eps, self.num_bad_epochs, self.cooldown_counter = min_lr, eps, 0, 0
+        self.best: float | None = None
         super().__init__(optimizer)
 
     def _set(self) -> None:
@@ -299,7 +300,7 @@ class ReduceLROnPlateau(LRScheduler):
         bar = self.best * (1 - sign * self.threshold) if self.threshold_mode == "rel" else self.best - sign * self.threshold
         return sign * metric < sign * bar
 
-    def step(self, metric: Any) -> None:
+    def step(self, metric: Any) -> None:                # type: ignore[override]
         """Look at the metric (a number or a Loss), and cut the rates if it is time."""
         metric = float(metric)
         self.last_epoch += 1

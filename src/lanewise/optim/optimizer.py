@@ -37,7 +37,9 @@ class Flat:
         self.moments = [aligned(self.data.size, self.data.dtype) for _ in range(moments)]
         self.sizes, self.steps = [p.data.size for p in params], [0] * len(params)
         self.addresses = [a.ctypes.data for a in (self.data, self.grad, *self.moments)]
-        self.bytes, self.dtype, self.version, self._parts = self.data.itemsize, self.data.dtype.name, None, {}
+        self.bytes, self.dtype = self.data.itemsize, self.data.dtype.name
+        self.version: int | None = None
+        self._parts: dict[tuple[int, int, int], Any] = {}
         self.update = engine(self.dtype).update
 
     def check(self, version: int) -> None:
@@ -100,15 +102,16 @@ class Optimizer:
 
     `params`: parameters, or dicts {"params": ..., setting: ...} as in PyTorch. A subclass names its `moments` (PyTorch's
     names in state_dict()), the kernel's `rule`, and gives constants(group, t)."""
-    moments = ()                                # flat arrays of state that a parameter group needs
-    rule = None                                 # of kernels/optimizer.pxi
+    moments: tuple[str, ...] = ()               # flat arrays of state that a parameter group needs
+    rule: str | None = None                     # of kernels/optimizer.pxi
 
     def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
-        params = list(params)
-        if not params:
+        groups: Any = list(params)                      # type: ignore[arg-type]  # TypeError for a Parameter
+        if not groups:
             raise ValueError(f"{type(self).__name__}: expected parameters, got none")
-        groups = params if isinstance(params[0], dict) else [{"params": params}]
-        self.param_groups, seen = [], set()
+        groups = groups if isinstance(groups[0], dict) else [{"params": groups}]
+        self.param_groups: list[Group] = []
+        seen: set[int] = set()
         for group in groups:
             unknown = set(group) - set(defaults) - {"params"}
             if unknown:
@@ -167,7 +170,8 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """PyTorch's layout: {"state": {number of the parameter: {"step": count, moment: array}}, "param_groups": [settings,
         with "params" as numbers]}. Parameters without a step have no state. save_checkpoint() writes it to a file."""
-        state, groups, first = {}, [], 0
+        state: dict[int, dict[str, Any]] = {}
+        groups, first = [], 0
         for group, flat in zip(self.param_groups, self._flat):
             for _, i, arrays in flat.pieces():
                 if flat.steps[i]:

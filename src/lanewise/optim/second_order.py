@@ -37,7 +37,11 @@ class _OnVector(Optimizer):
         return loss, np.concatenate([np.zeros(p.data.size) if p.grad is None else p.grad.ravel().astype(np.float64)
                                      for p in flat.params])
 
-    def step(self, closure: Callable[[], Any]) -> float:
+    def _solve(self, closure: Callable[[], Any], start: Array) -> tuple[float, Array]:
+        """(the loss at `start`, where the parameters go)."""
+        raise TypeError(f"{type(self).__name__} expected a _solve() method")
+
+    def step(self, closure: Callable[[], Any]) -> float:        # type: ignore[override]
         """closure(): zero_grad(), the loss, backward(), return the loss. The loss before the step, as a float.
 
         On an error, NonFiniteError among them, the parameters are those before the step."""
@@ -64,7 +68,7 @@ class LBFGS(_OnVector):
     def __init__(self, params: Params, lr: float = 1.0, max_iter: int = 20, max_eval: int | None = None,
                  tolerance_grad: float = 1e-7, tolerance_change: float = 1e-9, history_size: int = 100,
                  method: str = "L-BFGS-B") -> None:
-        self.result = None
+        self.result: Any = None
         super().__init__(params, dict(lr=lr, max_iter=max_iter, tolerance_grad=tolerance_grad, method=method,
                                       max_eval=max_iter * 5 // 4 if max_eval is None else max_eval,
                                       tolerance_change=tolerance_change, history_size=history_size))
@@ -85,7 +89,7 @@ class LBFGS(_OnVector):
             raise ImportError("optim.LBFGS needs SciPy: pip install lanewise[scipy]") from None
         group, losses = self.param_groups[0], []
 
-        def f(x):
+        def f(x: Array) -> tuple[float, Array]:
             loss, grad = self._loss_at(closure, x)
             losses.append(loss)
             return loss, grad

@@ -13,6 +13,7 @@ from ..summary import trace
 from .look import BLUE, GREEN, GREY, LETTER, ORANGE, PURPLE, SKY, figure, shorten
 
 if TYPE_CHECKING:
+    from ..graph import Node
     from collections.abc import Sequence
     from typing import Any
 
@@ -32,7 +33,8 @@ class Box:
 
     def __init__(self, path: str, texts: list[str], colour: str, shape: Shape) -> None:
         self.path, self.texts, self.colour, self.shape = path, texts, colour, shape
-        self.sources, self.targets = [], []
+        self.sources: list[Box] = []
+        self.targets: list[Box] = []
         self.column = self.lane = self.line = 0
         self.x = self.y = 0.0
 
@@ -85,7 +87,9 @@ def boxes(model: Module, input_shape: Any, dtype: Any) -> list[Box]:
     order = topological([v.node for v in (out if isinstance(out, (tuple, list)) else (out,))])
     place = {n: i for i, n in enumerate(order)}
     calls = sorted((c for c in calls if c[3][-1] in place), key=lambda c: place[c[3][-1]])
-    found, home, readers = [], {}, {}
+    found: list[Box] = []
+    home: dict[Node, Box] = {}
+    readers: dict[Node, int] = {}
     for v in values:
         home[v.node] = Box("", ["input"], GREY, v.node.shape)
         found.append(home[v.node])
@@ -145,7 +149,7 @@ def _lines(found: Any, columns: Any, most: Any) -> Any:
 
 def _levels(edges: Any) -> Any:
     # Arcs over one line: of those that overlap, the shorter lies lower.
-    levels = {}
+    levels: dict[Any, int] = {}
     for edge in sorted(edges, key=lambda e: e[1] - e[0]):
         used = {levels[o] for o in levels if o[0] < edge[1] and edge[0] < o[1]}
         levels[edge] = next(k for k in range(len(used) + 1) if k not in used)
@@ -215,7 +219,7 @@ def _draw(ax: Any, box: Any, wide: Any, scale: Any) -> None:
 
 
 def _edges(ax: Any, found: Any, arcs: Any, ghosts: Any, place: Any, wide: Any, right: Any) -> None:
-    def line(points, arrow=True):
+    def line(points: Any, arrow: bool = True) -> None:
         xs, ys = zip(*points)
         ax.plot(xs, ys, color="#555555", linewidth=0.9, zorder=1, solid_joinstyle="round")
         if arrow:

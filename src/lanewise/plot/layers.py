@@ -39,7 +39,7 @@ def _weights(module: Any) -> Any:
     return None if weight is None or len(weight.shape) not in (2, 4) else weight
 
 
-def _tiles(ax: Any, tiles: Any, cols: int | None, signed: Any, names: Sequence[str] | None) -> Any:
+def _tiles(ax: Any, tiles: Any, cols: int | None, signed: Any, names: str) -> Any:
     # a mosaic on one scale, with a bar
     picture, (rows, cols) = mosaic(tiles, cols)
     if tiles.ndim == 4:
@@ -93,7 +93,7 @@ def activations(model: Module, x: Operand, layer: str) -> Array:
     times the first call."""
     module, found = dict(model.named_modules())[layer], []
 
-    def watch(called, inputs, out):
+    def watch(called: Module, inputs: Any, out: Any) -> None:
         if called is module:
             found.append(out)
     from ..graph import as_value

@@ -27,7 +27,7 @@ MOST_NAMES = 20                 # classes that have names and numbers in a confu
 FIELD = 3.0                     # inches of a row of its fields, about
 
 
-def _answers(who: str, source: Any, data: Data) -> Any:
+def _answers(who: str, source: Any, data: Any) -> Any:
     # (scores (N, C) or None, labels predicted (N,))
     if isinstance(source, Module):
         source = Trainer(source, None).predict(data if isinstance(data, Dataset) else data[0])
@@ -142,7 +142,7 @@ def saliency_map(model: Module, x: ArrayLike, classes: ArrayLike | None = None) 
     finally:
         for p, grad in kept:
             p.grad = grad
-    return np.abs(leaf.grad).max(1)
+    return np.abs(np.asarray(leaf.grad)).max(1)
 
 
 def saliency(model: Module, image: ArrayLike, label: Any = None, titles: Any = None, fig: Figure | None = None) -> Figure:
