@@ -1,7 +1,7 @@
 """Traced values: calling modules on a Value records nodes; nothing is computed until a number is asked for."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -178,7 +178,11 @@ class Value(Arithmetic):
         """Dimensions, with the batch."""
         return len(self.shape)
 
-    def size(self, dim: int | None = None) -> Any:
+    @overload
+    def size(self, dim: None = None) -> Shape: ...
+    @overload
+    def size(self, dim: int) -> int: ...
+    def size(self, dim: int | None = None) -> int | Shape:
         """The shape, or one dimension of it, as in PyTorch."""
         return self.shape if dim is None else self.shape[dim]
 
@@ -200,6 +204,10 @@ class Value(Arithmetic):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.asarray(self.numpy(), dtype)
 
+    @overload
+    def argmax(self, axis: None = None) -> int: ...
+    @overload
+    def argmax(self, axis: int) -> Array: ...
     def argmax(self, axis: int | None = None) -> Any:
         """NumPy's argmax of the numbers."""
         return self.numpy().argmax(axis)

@@ -229,7 +229,7 @@ def _content(value, seen):
     return None
 
 
-def home():
+def home() -> Path:
     """Where compiled operations are kept: $LANEWISE_OPS, or ~/.cache/lanewise/ops."""
     return Path(os.environ.get("LANEWISE_OPS") or Path.home() / ".cache" / "lanewise" / "ops")
 

@@ -9,7 +9,7 @@ from ..errors import ShapeError
 from ..graph import apply
 from ..nodes import batchnorm, dropout
 from ..parameter import Buffer, Parameter
-from .layers import count
+from ._check import count
 from .module import Module
 
 if TYPE_CHECKING:

@@ -160,7 +160,7 @@ def conv_transpose2d(input: Operand, weight: Parameter, bias: Parameter | None =
     return apply(conv_transpose.ConvTranspose2d(weight, bias, stride, padding, output_padding, dilation, groups), input)
 
 
-def adaptive_avg_pool2d(input: Operand, output_size: Size) -> Value:
+def adaptive_avg_pool2d(input: Operand, output_size: int | Sequence[int | None] | None) -> Value:
     """Means over windows that leave output_size pixels; see nn.AdaptiveAvgPool2d."""
     from .resample import AdaptiveAvgPool2d
     return AdaptiveAvgPool2d(output_size)(as_value(input))

@@ -35,7 +35,7 @@ class AdaptiveAvgPool2d(Module):
     `output_size`: a size, or (H', W'), None for the input's own. ValueError for other arguments; ShapeError for an input that
     is no image."""
 
-    def __init__(self, output_size: Size) -> None:
+    def __init__(self, output_size: int | Sequence[int | None] | None) -> None:
         super().__init__()
         two = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * 2
         if len(two) != 2:

@@ -1,7 +1,7 @@
 """What all optimizers share: parameter groups in flat arrays, state, and a step that is one pass over each array."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from ..parameter import Parameter, aligned, flatten, storage_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from .._types import Array, Params
 
@@ -24,7 +23,7 @@ def number(owner: str, name: str, value: Any, low: float = 0.0, high: float = np
     return float(value)
 
 
-class Group(dict):
+class Group(dict[str, Any]):
     """A parameter group: `params`, and the optimizer's settings, to be read and set between steps."""
 
 
