@@ -62,7 +62,7 @@ def test_a_program(tmp_path):
 def test_marked_as_typed():
     """What tells type checkers to look, and what they then need, is beside the modules, and goes into the package."""
     data = re.search(r"package-data\]\nlanewise = \[(.*)\]", (ROOT / "pyproject.toml").read_text())[1]
-    for name in ("py.typed", "_types.pyi"):
+    for name in ("py.typed", "_types.pyi", "_kernels/__init__.pyi"):
         assert (PACKAGE / name).is_file() and f'"{name}"' in data
 
 

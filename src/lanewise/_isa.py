@@ -5,7 +5,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING
 
-from ._kernels import cpu  # type: ignore[attr-defined]
+from ._kernels import cpu
 
 if TYPE_CHECKING:
     from typing import Any

@@ -105,7 +105,7 @@ class Optimizer:
     rule: str | None = None                     # of kernels/optimizer.pxi
 
     def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
-        groups: Any = list(params)                      # type: ignore[arg-type]  # TypeError for a Parameter
+        groups: Any = list(params)
         if not groups:
             raise ValueError(f"{type(self).__name__}: expected parameters, got none")
         groups = groups if isinstance(groups[0], dict) else [{"params": groups}]
