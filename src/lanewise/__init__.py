@@ -1,6 +1,8 @@
 """lanewise trains small CNNs on a CPU, fast: one sample in each SIMD lane."""
 __version__ = "0.1.0"
 
+from typing import TYPE_CHECKING
+
 from . import nn, optim
 from .arithmetic import abs, exp, log, matmul, sqrt, stack
 from .errors import DataError, DtypeError, GradientError, LabelError, NonFiniteError, RangeError, ShapeError, WeightsError
@@ -24,16 +26,26 @@ _LATER = {"CNNClassifier": "estimators", "CNNRegressor": "estimators", "Ensemble
           "models": None, "onnx": None, "ops": None, "plot": None, "profile": "profiling", "read": "io", "save": "io",
           "save_checkpoint": "io", "snapshots": "ensemble", "update_bn": "ensemble"}
 
+if TYPE_CHECKING:                       # the same names, for type checkers
+    from . import callbacks, checks, data, estimators, metrics, models, onnx, ops, plot
+    from .ensemble import Ensemble, average_weights, snapshots, update_bn
+    from .estimators import CNNClassifier, CNNRegressor, MLPClassifier, MLPRegressor
+    from .io import load, load_checkpoint, read, save, save_checkpoint
+    from .own import elementwise
+    from .profiling import profile
+    from .train import Trainer
 
-def __getattr__(name):
-    if name not in _LATER:
-        raise AttributeError(f"module 'lanewise' has no attribute {name!r}")
-    import importlib
-    home = _LATER[name]
-    found = importlib.import_module(f"lanewise.{home or name}")
-    found = globals()[name] = getattr(found, name) if home else found
-    return found
+
+if not TYPE_CHECKING:                   # for which a module with __getattr__ has every name
+    def __getattr__(name):
+        if name not in _LATER:
+            raise AttributeError(f"module 'lanewise' has no attribute {name!r}")
+        import importlib
+        home = _LATER[name]
+        found = importlib.import_module(f"lanewise.{home or name}")
+        found = globals()[name] = getattr(found, name) if home else found
+        return found
 
 
-def __dir__():
+def __dir__() -> "list[str]":
     return sorted({*globals(), *_LATER})

@@ -1,15 +1,21 @@
 """Which build of the kernels this process uses: picked by cpuid, or forced by LANEWISE_ISA."""
+from __future__ import annotations
+
 import importlib
 import os
+from typing import TYPE_CHECKING
 
 from ._kernels import cpu
+
+if TYPE_CHECKING:
+    from typing import Any
 
 SPINS = "1000"              # of a waiting OpenMP thread before it sleeps
 LEVEL = cpu.level()
 ISAS = ["v4", "v3", "v2"] if LEVEL else ["generic"]
 
 
-def supported():
+def supported() -> list[str]:
     """The builds that this processor can run, best first."""
     names = [isa for isa in ISAS if isa == "generic" or int(isa[1]) <= LEVEL]
     if not names:
@@ -17,7 +23,7 @@ def supported():
     return names
 
 
-def choose():
+def choose() -> str:
     """The build to use: the best one, or the one that LANEWISE_ISA names."""
     best = supported()
     wanted = os.environ.get("LANEWISE_ISA")
@@ -30,10 +36,10 @@ def choose():
 
 
 isa = choose()
-_modules = {}
+_modules: dict[tuple[str, Any, str], Any] = {}
 
 
-def kernels(name, dtype, build=None):
+def kernels(name: str, dtype: Any, build: str | None = None) -> Any:
     """The compiled module "engine" or "arrays" for "float32" or "float64"; `build`: of another ISA than the process's own."""
     key = (build or isa, dtype, name)               # a dtype or its name: the text of one costs microseconds
     found = _modules.get(key)
@@ -42,7 +48,7 @@ def kernels(name, dtype, build=None):
     return found
 
 
-def _load(module):
+def _load(module: str) -> Any:
     # OpenMP's runtime reads the time that a waiting thread spins when it is first loaded. Its default, about 10 ms, is for a
     # machine of one's own: beside another busy process a step then takes 20 times as long. What the user asks for stands.
     asked = "GOMP_SPINCOUNT" in os.environ or "OMP_WAIT_POLICY" in os.environ
@@ -55,6 +61,6 @@ def _load(module):
             del os.environ["GOMP_SPINCOUNT"]
 
 
-def engine(dtype, build=None):
+def engine(dtype: Any, build: str | None = None) -> Any:
     """The compiled engine."""
     return kernels("engine", dtype, build)

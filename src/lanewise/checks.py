@@ -1,13 +1,25 @@
 """What to try before a long training run: the first loss, gradients against differences, one batch learnt by heart."""
+from __future__ import annotations
+
 import copy
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from .errors import GradientError
 from .graph import tensor
 from .rng import as_rng
+
+if TYPE_CHECKING:
+    from .loss import Loss
+    from collections.abc import Callable
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from ._types import Array, LossFn, Operand, Seed
+    from .nn.module import Module
 
 
 class InitialLoss(NamedTuple):
@@ -16,7 +28,7 @@ class InitialLoss(NamedTuple):
     expected: float
 
 
-def initial_loss(model, loss_fn, x, y):
+def initial_loss(model: Module, loss_fn: LossFn, x: Operand, y: ArrayLike) -> InitialLoss:
     """InitialLoss(loss, log(classes)) of a classifier's scores (N, classes, ...) in evaluation mode.
 
     Much above: the initial weights are too large, or the inputs are not scaled. Nothing is trained."""
@@ -29,7 +41,7 @@ def initial_loss(model, loss_fn, x, y):
         model.train(mode)
 
 
-def numerical_gradient(f, x, eps=1e-6):
+def numerical_gradient(f: Callable[[Array], Any], x: ArrayLike, eps: float = 1e-6) -> Array:
     """(f(x + eps e_i) - f(x - eps e_i)) / 2 eps for every number x_i of an array, float64 array of x's shape.
 
     `f`: takes an array like x, in float64, returns a number. The error is O(eps^2), and rounding's |f| 1e-16 / eps."""
@@ -45,7 +57,8 @@ def numerical_gradient(f, x, eps=1e-6):
     return grad
 
 
-def gradcheck(model, loss_fn, x, y, directions=5, eps=1e-6, tolerance=1e-4, rng=0):
+def gradcheck(model: Module, loss_fn: LossFn, x: ArrayLike, y: ArrayLike, directions: int = 5, eps: float = 1e-6,
+              tolerance: float = 1e-4, rng: Seed = 0) -> float:
     """The largest relative error of backward() against differences, over every parameter (and x, if it is floating-point).
 
     On a copy of the model in float64: for each parameter p and random direction d, normal numbers, <dloss/dp, d> against
@@ -59,7 +72,7 @@ def gradcheck(model, loss_fn, x, y, directions=5, eps=1e-6, tolerance=1e-4, rng=
     if y.dtype.kind == "f":
         y = y.astype(np.float64)
 
-    def loss_now():
+    def loss_now() -> Loss:
         return loss_fn(model(x), y)
     loss = loss_now()
     loss.backward()
@@ -89,7 +102,8 @@ def gradcheck(model, loss_fn, x, y, directions=5, eps=1e-6, tolerance=1e-4, rng=
     return worst
 
 
-def overfit_one_batch(model, loss_fn, x, y, steps=200, lr=1e-2):
+def overfit_one_batch(model: Module, loss_fn: LossFn, x: Operand, y: ArrayLike, steps: int = 200,
+                      lr: float = 1e-2) -> list[float]:
     """The losses of `steps` Adam steps of a copy of the model on one batch, a list.
 
     A network that works learns a few dozen samples by heart: the last loss is close to 0. If it is not, look at the labels,

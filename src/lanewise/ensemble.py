@@ -1,5 +1,8 @@
 """Several networks as one: the mean of their answers, or of their weights."""
+from __future__ import annotations
+
 import copy
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +14,14 @@ from .nn.module import Module
 from .optim import lr_scheduler
 from .train import CHUNK, Trainer, _evaluating
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from ._types import Array, Data, Operand, Seed
+
 
 class Ensemble:
     """The mean of classifiers' probabilities: p = 1 / M sum_m softmax(s_m), s_m (N, C) the scores of model m.
@@ -19,16 +30,16 @@ class Ensemble:
     give (N, C), each asked in evaluation mode; x: an array (N, ...) or a Dataset. ShapeError for scores of different shapes.
     Source: Hansen and Salamon, "Neural network ensembles" (1990)."""
 
-    def __init__(self, models, combine="probabilities"):
+    def __init__(self, models: Iterable[Module], combine: str = "probabilities") -> None:
         self.models, self.combine = list(models), combine
         if not self.models or not all(isinstance(m, Module) for m in self.models):
             raise TypeError(f"Ensemble: expected one or more Modules, got {[type(m).__name__ for m in self.models]}")
         if combine not in ("probabilities", "logits"):
             raise ValueError(f"Ensemble: expected combine 'probabilities' or 'logits', got {combine!r}")
 
-    def predict_proba(self, x):
+    def predict_proba(self, x: Operand | Dataset) -> Array:
         """Probabilities (N, C), in the scores' number type."""
-        total = None
+        total: Any = None
         for i, model in enumerate(self.models):
             scores = Trainer(model, None).predict(x)
             if scores.ndim != 2 or total is not None and scores.shape != total.shape:
@@ -39,11 +50,11 @@ class Ensemble:
         mean = (total / len(self.models)).astype(scores.dtype)
         return ops.softmax(mean, 1) if self.combine == "logits" else mean
 
-    def predict(self, x):
+    def predict(self, x: Operand | Dataset) -> Array:
         """The most probable class, (N,) integers."""
         return self.predict_proba(x).argmax(1)
 
-    def evaluate(self, data):
+    def evaluate(self, data: Dataset | Sequence[ArrayLike]) -> dict[str, float]:
         """{"loss": mean of -log p[label], "accuracy": share of labels that are right} on (x, y) or a Dataset. A probability
         that rounds to 0 counts as the smallest number above it. LabelError for labels outside 0 .. C - 1."""
         if isinstance(data, Dataset):
@@ -61,7 +72,8 @@ class Ensemble:
         return {"loss": float(-np.log(right.astype(np.float64)).mean()), "accuracy": float((p.argmax(1) == y).mean())}
 
 
-def snapshots(trainer, data, cycles, epochs, batch_size=32, rng=None, rate="cosine"):
+def snapshots(trainer: Trainer, data: Data, cycles: int, epochs: int, batch_size: int = 32, rng: Seed = None,
+              rate: str = "cosine") -> list[Module]:
     """Train on in `cycles` of `epochs` and give a copy of the model at each one's end: [Module], in evaluation mode.
 
     rate "cosine": in each cycle the rate falls from the optimizer's to 0, step by step, and starts again, so that every copy
@@ -87,13 +99,13 @@ def snapshots(trainer, data, cycles, epochs, batch_size=32, rng=None, rate="cosi
     return models
 
 
-def average_weights(models):
+def average_weights(models: Iterable[Module | Mapping[str, ArrayLike]]) -> dict[str, Array]:
     """The uniform mean of weights, 1 / M sum_m w_m summed in float64: a state_dict for load_state_dict().
 
     models: Modules or state_dicts of one network, on one way of training: the mean of networks that were initialised
     differently is none. Counts are the last one's. A network with BatchNorm then needs update_bn(), as its running statistics
     are not means of the members'. WeightsError for other names or shapes."""
-    states = [m.state_dict() if isinstance(m, Module) else dict(m) for m in models]
+    states: list[dict[str, Any]] = [m.state_dict() if isinstance(m, Module) else dict(m) for m in models]
     if not states:
         raise ValueError("average_weights: expected one or more models, got none")
     shapes = {k: np.shape(v) for k, v in states[0].items()}
@@ -107,12 +119,12 @@ def average_weights(models):
             for k, last in ((k, np.asarray(v)) for k, v in states[-1].items())}
 
 
-def update_bn(data, model, batch_size=CHUNK):
+def update_bn(data: Any, model: Module, batch_size: int = CHUNK) -> None:
     """Make BatchNorm's running statistics those of `data` under the weights as they are: the mean over its batches.
 
     data: an array (N, ...), (x, y) or a Dataset; the weights and the modes stay. A last batch of a single sample is left out.
     PyTorch: torch.optim.swa_utils.update_bn."""
-    norms = [m for m in model.modules() if getattr(m, "track_running_stats", False)]
+    norms: list[Any] = [m for m in model.modules() if getattr(m, "track_running_stats", False)]
     if not norms:
         return
     if isinstance(data, np.ndarray):

@@ -1,14 +1,17 @@
 """What lanewise raises: each a subclass of the built-in exception that a caller would expect."""
+from __future__ import annotations
 
 
 class ShapeError(ValueError):
     """An array or value has the wrong shape. Names the layer once it is known: `[Conv2d 'features.0'] expected ...`."""
 
-    def __init__(self, message):
+    def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.layer, self.owner, self.path = None, None, ""
+        self.layer: str | None = None
+        self.owner: object = None
+        self.path = ""
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.layer is None:
             return super().__str__()
         name = f" '{self.path}'" if self.path else ""

@@ -1,22 +1,38 @@
 """Traced values: calling modules on a Value records nodes; nothing is computed until a number is asked for."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, overload
+
 import numpy as np
 
 from .errors import DtypeError, RangeError, ShapeError
+from .loss import Loss as Loss
 from .operators import Arithmetic
 from .parameter import Parameter
 from .rng import as_rng
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from ._types import Array, Operand, Shape
+    from .data.augment import Augment
 
 
 class Node:
     """One operation on per-sample arrays: `op`, the nodes it reads, the shape of its result without the batch."""
     __slots__ = ("op", "inputs", "shape", "plans")
+    shape: Shape
+    plans: dict[Any, Any]
 
-    def __init__(self, op, inputs):
+    def __init__(self, op: Any, inputs: tuple[Node, ...]) -> None:
         self.op, self.inputs, self.plans = op, inputs, {}
         self.shape = op.shape(*(i.shape for i in inputs))
 
 
-def topological(outputs):
+def topological(outputs: Sequence[Node]) -> list[Node]:
     """All nodes that the outputs need, inputs first."""
     order, seen, stack = [], set(), [(n, False) for n in reversed(outputs)]
     while stack:
@@ -30,7 +46,7 @@ def topological(outputs):
     return order
 
 
-def between(inputs, outputs):
+def between(inputs: Any, outputs: Iterable[Node]) -> set[Node]:
     """The nodes that the outputs need beyond the inputs."""
     found, stack = set(), list(outputs)
     while stack:
@@ -46,29 +62,31 @@ class Input:
     `augment`, an Augment, says; int64, indices, stay outside, and the operation that looks them up reads them there."""
     params = ()
 
-    def __init__(self, shape, kind, scale=None, wants_grad=False, augment=None):
+    def __init__(self, shape: Shape, kind: str, scale: tuple[float, ...] | None = None, wants_grad: bool = False,
+                 augment: Augment | None = None) -> None:
         self._shape, self.kind, self.scale, self.wants_grad, self.augment = shape, kind, scale, wants_grad, augment
 
-    def key(self):
+    def key(self) -> tuple[Any, ...]:
         return ("input", self._shape, self.kind, self.scale, self.wants_grad, self.augment)
 
-    def shape(self):
+    def shape(self) -> Shape:
         return self._shape
 
-    def borders(self, node):
+    def borders(self, node: Node) -> tuple[Any, ...]:
         return ()
 
 
 class Tensor:
     """An array whose gradient is wanted: `x = lw.tensor(array, requires_grad=True)`; after backward(), `x.grad`."""
 
-    def __init__(self, data, requires_grad=False):
+    def __init__(self, data: ArrayLike, requires_grad: bool = False) -> None:
         self.data = np.asarray(data)
-        self.requires_grad, self.grad = requires_grad, None
+        self.requires_grad = requires_grad
+        self.grad: Array | None = None
         self.shape, self.dtype = self.data.shape, self.data.dtype
 
 
-def tensor(data, requires_grad=False):
+def tensor(data: ArrayLike, requires_grad: bool = False) -> Tensor:
     """A leaf from an array, (N, ...) float32, float64 or uint8; with requires_grad its gradient is left in `.grad`."""
     if requires_grad and np.asarray(data).dtype.kind != "f":
         raise DtypeError(f"tensor: requires_grad needs a floating-point array, got {np.asarray(data).dtype}")
@@ -80,12 +98,12 @@ SMALL = 4               # samples up to which small.py is asked
 KINDS = {np.dtype(kind): kind for kind in ("float32", "float64", "uint8", "int64")}       # native byte order
 
 
-def _not_numbers(dtype):
+def _not_numbers(dtype: Any) -> DtypeError:
     return DtypeError(f"expected an input of float32, float64 or uint8 (scaled to 0..1), got {dtype}: "
                       f"convert it with x.astype(np.float32)")
 
 
-def refuse_indices(node):
+def refuse_indices(node: Node) -> None:
     """DtypeError for an input of integers, which only an Embedding takes."""
     if isinstance(node.op, Input) and node.op.kind == "int64":
         raise _not_numbers("int64")
@@ -95,18 +113,20 @@ class Feed:
     """What is bound to an Input for one call: an array, or rows `index` of one, or such rows to augment: `draws` are the key
     of the random numbers, the position of the first row and the parts of mixtures, or None."""
     __slots__ = ("array", "index", "draws", "n", "tensor", "_key")
+    _key: int | None
 
-    def __init__(self, array, index=None, tensor=None, draws=()):
+    def __init__(self, array: Array, index: Array | None = None, tensor: Tensor | None = None,
+                 draws: tuple[Any, ...] = ()) -> None:
         self.array, self.index, self.tensor, self.draws, self._key = array, index, tensor, draws, None
         self.n = len(array) if index is None else len(index)
 
-    def key(self):
+    def key(self) -> int:
         """The key of this call's random numbers, drawn once: every run of it has the same dropout masks."""
         if self._key is None:
             self._key = int(as_rng().integers(1 << 63))
         return self._key
 
-    def require_below(self, limit):
+    def require_below(self, limit: int) -> None:
         """RangeError unless the indices of this call lie in 0 .. limit - 1."""
         x = self.array if self.index is None else self.array[self.index]
         low, high = int(x.min()), int(x.max())
@@ -114,7 +134,7 @@ class Feed:
             raise RangeError(f"Embedding expected indices from 0 to {limit - 1}, got {low if low < 0 else high}")
 
 
-def leaf(x):
+def leaf(x: Any) -> tuple[tuple[Any, ...], Feed]:
     """(signature of the Input, Feed) for what a model is called with: an array, a Tensor or a Batch."""
     owner = None
     if type(x) is not np.ndarray:
@@ -146,31 +166,35 @@ class Value(Arithmetic):
 
     `n`: the batch size; None for a value of parameters alone, which is the same for every sample."""
 
-    def __init__(self, node, feeds, n, train=True):
+    def __init__(self, node: Node, feeds: dict[Node, Feed], n: int | None, train: bool = True) -> None:
         self.node, self.feeds, self.n, self.train = node, feeds, n, train
-        self._result = None
+        self._result: Array | None = None
 
     @property
-    def shape(self):
+    def shape(self) -> Shape:
         """(N, ...), the batch first."""
         return self.node.shape if self.n is None else (self.n, *self.node.shape)
 
     @property
-    def ndim(self):
+    def ndim(self) -> int:
         """Dimensions, with the batch."""
         return len(self.shape)
 
-    def size(self, dim=None):
+    @overload
+    def size(self, dim: None = None) -> Shape: ...
+    @overload
+    def size(self, dim: int) -> int: ...
+    def size(self, dim: int | None = None) -> int | Shape:
         """The shape, or one dimension of it, as in PyTorch."""
         return self.shape if dim is None else self.shape[dim]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Value(shape={self.shape})"
 
-    def __len__(self):
-        return self.n
+    def __len__(self) -> int:
+        return self.n                                   # type: ignore[return-value]  # TypeError for None
 
-    def numpy(self):
+    def numpy(self) -> Array:
         """The numbers: (N, ...) array. Runs the forward pass unless a loss on this value already has."""
         if self._result is None and not self.train and self.n is not None and self.n <= SMALL:
             from . import small
@@ -182,14 +206,18 @@ class Value(Arithmetic):
             self._result = result[0] if self.n is None else result
         return self._result
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.asarray(self.numpy(), dtype)
 
-    def argmax(self, axis=None):
+    @overload
+    def argmax(self, axis: None = None) -> int: ...
+    @overload
+    def argmax(self, axis: int) -> Array: ...
+    def argmax(self, axis: int | None = None) -> Any:
         """NumPy's argmax of the numbers."""
         return self.numpy().argmax(axis)
 
-    def reshape(self, *shape):
+    def reshape(self, *shape: Any) -> Value:
         """The same numbers in another per-sample shape; the first dimension stays the batch (its size or -1)."""
         from .nodes.reshape import Reshape
         shape = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
@@ -206,7 +234,7 @@ class Value(Arithmetic):
 
     view = reshape
 
-    def flatten(self, start_dim=1, end_dim=-1):
+    def flatten(self, start_dim: int = 1, end_dim: int = -1) -> Value:
         """Join dimensions start_dim to end_dim (torch.flatten); the batch stays."""
         last = end_dim % self.ndim
         if not 1 <= start_dim <= last:
@@ -215,7 +243,7 @@ class Value(Arithmetic):
         return self.reshape(*shape[:start_dim], int(np.prod(shape[start_dim:last + 1])), *shape[last + 1:])
 
 
-def copy_graph(node, feeds, taken):
+def copy_graph(node: Node, feeds: dict[Node, Feed], taken: set[Node]) -> tuple[Node, dict[Node, Feed]]:
     """The same graph with inputs of its own, where an input of it is already bound to something else."""
     new, fresh = {}, {}
     for old in topological([node]):
@@ -228,11 +256,13 @@ def copy_graph(node, feeds, taken):
     return new[id(node)], fresh
 
 
-def merge(values):
+def merge(values: Sequence[Value]) -> tuple[list[Node], dict[Node, Feed], int | None]:
     """The nodes of several values, the union of what is bound to their inputs, and the batch size."""
     if len(values) == 1:
         return [values[0].node], values[0].feeds, values[0].n
-    nodes, feeds, n = [], {}, next((v.n for v in values if v.n is not None), None)
+    nodes: list[Node] = []
+    feeds: dict[Node, Feed] = {}
+    n = next((v.n for v in values if v.n is not None), None)
     for v in values:
         if v.n not in (n, None):
             raise ShapeError(f"expected values of one batch size, got {n} and {v.n}")
@@ -245,7 +275,7 @@ def merge(values):
     return nodes, feeds, n
 
 
-def apply(op, *values):
+def apply(op: Any, *values: Operand) -> Value:
     """Record `op` on traced values (arrays become leaves)."""
     values = [as_value(v) for v in values]
     if not op.takes_integers:
@@ -258,13 +288,13 @@ def apply(op, *values):
     return Value(Node(op, tuple(nodes)), feeds, n, any(v.train for v in values))
 
 
-def constant(p, shape=None):
+def constant(p: Parameter, shape: Shape | None = None) -> Value:
     """The Value of a parameter, in another shape of as many numbers if one is given."""
     from .nodes.constant import Constant
     return Value(Node(Constant(p, p.shape if shape is None else shape), ()), {}, None)
 
 
-def as_value(x):
+def as_value(x: Operand) -> Value:
     """A Value from a Value, an array, a Tensor, a Batch or a Parameter."""
     if isinstance(x, Value):
         return x
@@ -275,9 +305,9 @@ def as_value(x):
     return Value(node, {node: feed}, feed.n)
 
 
-def run_dtype(nodes, feeds):
+def run_dtype(nodes: Sequence[Node], feeds: dict[Node, Feed]) -> str:
     """"float32" or "float64": that of the parameters and inputs, which must agree; uint8 and indices go with either."""
-    kinds = {}
+    kinds: dict[str, str] = {}
     for node in topological(nodes):
         for p in node.op.params:
             kinds.setdefault(p.data.dtype.name, f"parameter '{p.name}'")
@@ -290,110 +320,13 @@ def run_dtype(nodes, feeds):
     return next(iter(kinds), "float32")
 
 
-def concat(values, dim=1):
+def concat(values: Iterable[Operand], dim: int = 1) -> Value:
     """Join values along a dimension other than the batch (torch.cat)."""
     from .nodes.reshape import Concat
-    values = [as_value(v) for v in values]
-    if not values:
+    found = [as_value(v) for v in values]
+    if not found:
         raise ShapeError("concat: expected at least one value, got none")
-    axis = dim % values[0].ndim
+    axis = dim % found[0].ndim
     if axis == 0:
         raise ShapeError("concat: expected a dimension other than the batch, got 0")
-    return apply(Concat(axis - 1), *values)
-
-
-class Loss:
-    """A loss that nothing has computed yet: weighted terms on traced values. `a + 2 * b` joins losses."""
-
-    def __init__(self, terms):
-        self.terms = terms                      # [(weight, loss op, Value, arrays of its targets)]
-        self._plan = self._losses = self._hits = self._run = None
-
-    def __mul__(self, factor):
-        if not isinstance(factor, (int, float)):
-            raise TypeError(f"a loss can be multiplied by a number, got {type(factor).__name__}")
-        return Loss([(w * factor, op, v, t) for w, op, v, t in self.terms])
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, divisor):
-        return self * (1 / divisor)
-
-    def __neg__(self):
-        return self * -1
-
-    def __sub__(self, other):
-        return self + -other
-
-    def __add__(self, other):
-        if isinstance(other, (int, float)) and other == 0:      # sum() starts with 0
-            return self
-        if not isinstance(other, Loss):
-            raise TypeError(f"a loss can be added to a loss, got {type(other).__name__}")
-        return Loss(self.terms + other.terms)
-
-    __radd__ = __add__
-
-    def _compute(self, backward, reduce=False):
-        # Forward and, for training, backward up to the gradient slots: item() and backward() share one run. With `reduce`
-        # the gradients are finished in the same run, if there is nothing to add them to.
-        from .plan import plan_for
-        terms = self.terms
-        nodes, feeds, n = merge([t[2] for t in terms])
-        self._plan, feeds = plan_for(nodes, [(t[0], t[1]) for t in terms], backward, feeds)
-        outputs, self._losses, self._hits = self._plan.run(
-            feeds, n or 1, [t[3] for t in terms], reduce and self._plan.grads_empty)
-        self._run = self._plan.runs if backward else None
-        for (_, _, v, _), out in zip(terms, outputs):
-            v._result = out if v.n is not None else out[0]
-
-    def backward(self):
-        """Add the gradient to `.grad` of every parameter (and of inputs that asked). Raises NonFiniteError, and leaves the
-        gradients empty, when the loss or a gradient is NaN or infinite."""
-        if self._losses is None or self._run != self._plan.runs:
-            self._compute(True, True)
-        self._plan.finish(self.item())
-        self._run = None
-
-    def item(self):
-        """The loss as a float: the mean (or sum) over the batch."""
-        if self._losses is None:
-            self._compute(any(t[2].train for t in self.terms))
-        return sum([w * op.total(x) for (w, op, _, _), x in zip(self.terms, self._losses)])
-
-    __float__ = item
-
-    def numpy(self):
-        """The loss as a 0-dimensional array."""
-        return np.asarray(self.item())
-
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self.item(), dtype)
-
-    @property
-    def correct(self):
-        """How many labels of the batch the first term over classes has right: the greatest score is theirs. Of probabilities
-        the label is the greatest; a label that ignore_index names is never right."""
-        self.item()
-        if self._hits is None:
-            raise ValueError("correct: expected a loss over classes, got one of numbers")
-        return int(self._hits.sum())
-
-    @property
-    def counted(self):
-        """How many labels `correct` is out of: those of the batch, pixel by pixel, but not the ignored ones."""
-        return next((op.counted(arrays) for _, op, _, arrays in self.terms if op.counts), 0)
-
-    @property
-    def mass(self):
-        """What the first term's mean is taken over: the sum of its weights, or how many labels or samples there are; None
-        where it is a sum. Means of batches, weighted by it, are the mean of all."""
-        for _, op, value, arrays in self.terms:
-            if value.n is not None:
-                if op.reduction == "sum":
-                    return None
-                return op.mass if op.weighted else op.counted(arrays) if op.counts else value.n
-        return 1
-
-    def __repr__(self):
-        return f"Loss({self.item():.6g})"
+    return apply(Concat(axis - 1), *found)

@@ -1,4 +1,6 @@
 """Files: models and weights as safetensors or .npz, JSON beside them; each whole or not there at all."""
+from __future__ import annotations
+
 import errno
 import json
 import math
@@ -6,13 +8,27 @@ import os
 from collections import OrderedDict
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 from .errors import WeightsError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, TypeVar
 
-def write_whole(path, data):
+    from numpy.typing import ArrayLike
+
+    from ._types import Array, File
+    from .nn.module import Module
+    from .optim.lr_scheduler import LRScheduler
+    from .optim.optimizer import Optimizer
+
+    M = TypeVar("M", bound=Module)
+
+
+def write_whole(path: File, data: bytes) -> None:
     """Write bytes to a temporary file beside `path`, sync it, rename it: a reader or a crash never sees half a file."""
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():            # a rename would put a file in the place of a device
@@ -37,18 +53,23 @@ def write_whole(path, data):
             os.close(folder)
 
 
-def save(model, path, metadata=None):
+def save(model: Module | Mapping[str, ArrayLike], path: File, metadata: Any = None) -> None:
     """Save a module's state_dict() (or a dict of arrays), with what load() makes the module from; `metadata`: JSON-able, kept
     with it. As safetensors, or as NumPy's archive where the name ends in ".npz"; whole or not at all."""
-    state, header = model, {"lanewise": json.dumps(metadata or {}, default=_plain)}
+    state: Any = model
+    header = {"lanewise": json.dumps(metadata or {}, default=_plain)}
     if not isinstance(model, dict):
         from .config import describe
-        state, header["lanewise.model"] = model.state_dict(), json.dumps(describe(model), default=_plain)
+        state, header["lanewise.model"] = state.state_dict(), json.dumps(describe(model), default=_plain)
     arrays = {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in state.items()}
     write_whole(path, _npz(arrays, header) if _is_npz(path) else _safetensors(arrays, header))
 
 
-def load(path, model=None):
+@overload
+def load(path: File, model: None = None) -> Module: ...
+@overload
+def load(path: File, model: M) -> M: ...
+def load(path: File, model: Module | None = None) -> Module:
     """The model of a file that save() wrote, in evaluation mode, made from names in a table of the library's classes: no code
     of the file's is run. With `model`, that model with the file's weights, in the mode it was in: the way for classes of
     your own, and for files of other programs.
@@ -71,12 +92,12 @@ def load(path, model=None):
     return model
 
 
-def read(path):
+def read(path: File) -> tuple[dict[str, Array], dict[str, Any]]:
     """(arrays by name, metadata) of a file that save() wrote, or of any safetensors or .npz file."""
     return _open(path)[:2]
 
 
-def _open(path):
+def _open(path: File) -> tuple[dict[str, Array], dict[str, Any], Any]:
     """(arrays, metadata, description of the model or None) of a file."""
     if Path(path).exists() and not Path(path).is_file():
         raise WeightsError(f"{path}: expected a {_kind(path)} file, got a directory or device")
@@ -98,22 +119,22 @@ def _open(path):
     return state, metadata if isinstance(metadata, dict) else {}, about
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     # NumPy's numbers and arrays in JSON
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     raise TypeError(f"expected metadata that JSON can hold, got {type(value).__name__}")
 
 
-def _is_npz(path):
+def _is_npz(path: File) -> bool:
     return Path(path).suffix.lower() == ".npz"
 
 
-def _kind(path):
+def _kind(path: File) -> str:
     return ".npz" if _is_npz(path) else "safetensors"
 
 
-def _is_pickle(path):
+def _is_pickle(path: File) -> bool:
     # a bare pickle, or a zip archive that holds one
     import zipfile
     with open(path, "rb") as file:
@@ -126,12 +147,12 @@ def _is_pickle(path):
         return False
 
 
-def _safetensors(arrays, header):
+def _safetensors(arrays: dict[str, Array], header: dict[str, str]) -> bytes:
     from safetensors.numpy import save as encode
     return encode(arrays, header)
 
 
-def _read_safetensors(path):
+def _read_safetensors(path: File) -> tuple[dict[str, Array], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
     try:
         with safe_open(str(path), framework="numpy") as file:
@@ -147,7 +168,7 @@ def _read_safetensors(path):
 HEADER = "__metadata__"                 # safetensors' own name for it, which no array can have there either
 
 
-def _npz(arrays, header):
+def _npz(arrays: dict[str, Array], header: dict[str, str]) -> bytes:
     # what np.savez writes, but for its refusal of names such as "file", and with nothing pickled
     import zipfile
     out = BytesIO()
@@ -158,7 +179,7 @@ def _npz(arrays, header):
     return out.getvalue()
 
 
-def _read_npz(path):
+def _read_npz(path: File) -> tuple[dict[str, Array], dict[str, str]]:
     import zipfile
     import zlib
     try:
@@ -175,7 +196,8 @@ def _read_npz(path):
     return state, header
 
 
-def save_checkpoint(path, model, optimizer=None, schedule=None, metadata=None):
+def save_checkpoint(path: File, model: Module, optimizer: Optimizer | None = None, schedule: LRScheduler | None = None,
+                    metadata: Any = None) -> None:
     """Save all that a run goes on from in one file: weights, the optimizer's moments and settings, the schedule's state;
     `metadata`: JSON-able, with arrays anywhere in it, kept with it. A run that is loaded again gives the same bits as one
     that was never stopped."""
@@ -191,7 +213,7 @@ def save_checkpoint(path, model, optimizer=None, schedule=None, metadata=None):
     save(arrays, path, about)
 
 
-def load_checkpoint(path, model, optimizer=None, schedule=None):
+def load_checkpoint(path: File, model: Module, optimizer: Optimizer | None = None, schedule: LRScheduler | None = None) -> Any:
     """Take what save_checkpoint() wrote; returns its metadata. WeightsError for another kind of file, another model's, or one
     without the optimizer or schedule that is asked for."""
     arrays, about = read(path)
@@ -216,7 +238,7 @@ def load_checkpoint(path, model, optimizer=None, schedule=None):
 ARRAY = "array in the file"
 
 
-def _lift(value, arrays):
+def _lift(value: Any, arrays: dict[str, Array]) -> Any:
     """The value as JSON has it, its arrays put among the others under numbers."""
     if isinstance(value, np.ndarray):
         name = f"metadata.{len(arrays)}"
@@ -229,19 +251,19 @@ def _lift(value, arrays):
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _lower(value, arrays):
+def _lower(value: Any, arrays: dict[str, Array]) -> Any:
     """What _lift() had: tuples are lists, keys are strings."""
     if isinstance(value, dict):
         return arrays[value[ARRAY]] if set(value) == {ARRAY} else {k: _lower(v, arrays) for k, v in value.items()}
     return [_lower(v, arrays) for v in value] if isinstance(value, list) else value
 
 
-def save_json(path, value):
+def save_json(path: File, value: Any) -> None:
     """Write JSON, whole or not at all; NaN and infinities, which JSON lacks, as null."""
     write_whole(path, (json.dumps(_finite(value), indent=1, allow_nan=False) + "\n").encode())
 
 
-def _finite(value):
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -3,14 +3,25 @@
 Class measures take labels (N, ...) as `y_true` and, as `y_pred`, labels of that shape or scores (N, C, ...), whose greatest
 is the label (the first of equals). accuracy, top_k_accuracy and psnr need NumPy alone; the others call scikit-learn, with its
 definitions, which `pip install lanewise[sklearn]` brings."""
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import LabelError, ShapeError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
-def _labels(name, y_true, y_pred):
+    from numpy.typing import ArrayLike
+
+    from ._types import Array, Metric
+
+
+def _labels(name: str, y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Array, Array]:
     """Both as flat labels."""
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     if y_true.dtype.kind not in "iub":
@@ -25,7 +36,7 @@ def _labels(name, y_true, y_pred):
     return y_true.ravel(), y_pred.ravel()
 
 
-def _numbers(name, y_true, y_pred):
+def _numbers(name: str, y_true: ArrayLike, y_pred: ArrayLike) -> Iterator[Array]:
     """Both as float64 (N, F), a number of a sample a column."""
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     if y_true.shape != y_pred.shape or not y_true.size:
@@ -33,7 +44,7 @@ def _numbers(name, y_true, y_pred):
     return (a.astype(np.float64).reshape(len(a), -1) for a in (y_true, y_pred))
 
 
-def _sklearn(name):
+def _sklearn(name: str) -> Any:
     try:
         from sklearn import metrics
     except ImportError:
@@ -41,13 +52,13 @@ def _sklearn(name):
     return metrics
 
 
-def accuracy(y_true, y_pred):
+def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """The share of predictions that are right, 1 / N sum [y_true = y_pred], a float."""
     y_true, y_pred = _labels("accuracy", y_true, y_pred)
     return float(np.mean(y_true == y_pred))
 
 
-def top_k_accuracy(y_true, y_score, k=5):
+def top_k_accuracy(y_true: ArrayLike, y_score: ArrayLike, k: int = 5) -> float:
     """The share of labels (N,) whose score, in (N, C), is among the k greatest of its sample, a float.
 
     A label counts where fewer than k others have a greater score, or an equal one and a lower number, as accuracy counts for
@@ -65,7 +76,8 @@ def top_k_accuracy(y_true, y_score, k=5):
     return float(np.mean((before.sum(1) < k) & (own[:, 0] == own[:, 0])))
 
 
-def confusion_matrix(y_true, y_pred, labels=None, normalize=None):
+def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, labels: ArrayLike | None = None,
+                     normalize: str | None = None) -> Array:
     """(C, C) counts: row the true class, column the predicted one, of `labels` or of all that occur, in order.
 
     normalize: "true" (rows sum to 1), "pred" (columns) or "all"."""
@@ -73,13 +85,14 @@ def confusion_matrix(y_true, y_pred, labels=None, normalize=None):
     return _sklearn("confusion_matrix").confusion_matrix(y_true, y_pred, labels=labels, normalize=normalize)
 
 
-def _of_classes(name, y_true, y_pred, average, **options):
+def _of_classes(name: str, y_true: ArrayLike, y_pred: ArrayLike, average: str | None, **options: Any) -> Any:
     y_true, y_pred = _labels(name, y_true, y_pred)
     found = getattr(_sklearn(name), f"{name}_score")(y_true, y_pred, average=average, **options)
     return found if average is None else float(found)
 
 
-def precision(y_true, y_pred, average="macro", labels=None, pos_label=1, zero_division=0.0):
+def precision(y_true: ArrayLike, y_pred: ArrayLike, average: str | None = "macro", labels: ArrayLike | None = None,
+              pos_label: Any = 1, zero_division: Any = 0.0) -> Any:
     """tp / (tp + fp): how much of what is called a class is of it; zero_division where nothing is.
 
     average: "macro" (the classes' mean), "micro" (all counts together), "weighted" (by how often a class is true), "binary"
@@ -87,33 +100,35 @@ def precision(y_true, y_pred, average="macro", labels=None, pos_label=1, zero_di
     return _of_classes("precision", y_true, y_pred, average, labels=labels, pos_label=pos_label, zero_division=zero_division)
 
 
-def recall(y_true, y_pred, average="macro", labels=None, pos_label=1, zero_division=0.0):
+def recall(y_true: ArrayLike, y_pred: ArrayLike, average: str | None = "macro", labels: ArrayLike | None = None,
+           pos_label: Any = 1, zero_division: Any = 0.0) -> Any:
     """tp / (tp + fn): how much of a class is found; arguments as precision's."""
     return _of_classes("recall", y_true, y_pred, average, labels=labels, pos_label=pos_label, zero_division=zero_division)
 
 
-def f1(y_true, y_pred, average="macro", labels=None, pos_label=1, zero_division=0.0):
+def f1(y_true: ArrayLike, y_pred: ArrayLike, average: str | None = "macro", labels: ArrayLike | None = None,
+       pos_label: Any = 1, zero_division: Any = 0.0) -> Any:
     """2 tp / (2 tp + fp + fn), the harmonic mean of precision and recall; arguments as precision's."""
     return _of_classes("f1", y_true, y_pred, average, labels=labels, pos_label=pos_label, zero_division=zero_division)
 
 
-def mae(y_true, y_pred):
+def mae(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """mean |y_true - y_pred| over all numbers, in float64, a float."""
     return float(_sklearn("mae").mean_absolute_error(*_numbers("mae", y_true, y_pred)))
 
 
-def mse(y_true, y_pred):
+def mse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """mean (y_true - y_pred)^2 over all numbers, in float64, a float."""
     return float(_sklearn("mse").mean_squared_error(*_numbers("mse", y_true, y_pred)))
 
 
-def rmse(y_true, y_pred):
+def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """The square root of mse, of each column of (N, F) on its own; their mean, a float."""
     each = _sklearn("rmse").mean_squared_error(*_numbers("rmse", y_true, y_pred), multioutput="raw_values")
     return float(np.sqrt(each).mean())
 
 
-def r2(y_true, y_pred):
+def r2(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """1 - sum (y_true - y_pred)^2 / sum (y_true - mean y_true)^2 of each column of (N, F); their mean, a float.
 
     A column that does not vary is 1 where it is met exactly, else 0. ValueError for a single sample."""
@@ -123,13 +138,13 @@ def r2(y_true, y_pred):
     return float(_sklearn("r2").r2_score(y_true, y_pred))
 
 
-def max_error(y_true, y_pred):
+def max_error(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """The greatest |y_true - y_pred| of all numbers, a float."""
     y_true, y_pred = _numbers("max_error", y_true, y_pred)
     return float(_sklearn("max_error").max_error(y_true.ravel(), y_pred.ravel()))
 
 
-def psnr(x, y, peak=1.0):
+def psnr(x: ArrayLike, y: ArrayLike, peak: float = 1.0) -> float:
     """Peak signal-to-noise ratio in decibels, 10 log10(peak^2 / mean (x - y)^2), a float; inf for equal arrays.
 
     x, y: arrays of one shape, integers or floating-point; peak: the greatest value they can have (255 for uint8 images).
@@ -148,7 +163,7 @@ NAMED = {"accuracy": (accuracy, "max"), "precision": (precision, "max"), "recall
          "mae": (mae, "min"), "mse": (mse, "min"), "rmse": (rmse, "min"), "r2": (r2, "max"), "max_error": (max_error, "min")}
 
 
-def named(metric):
+def named(metric: Metric) -> tuple[str, Callable[..., Any]]:
     """(name, f(y_true, y_pred)) of a name that Trainer knows, or of a function."""
     if callable(metric):
         return getattr(metric, "__name__", type(metric).__name__), metric
@@ -160,7 +175,7 @@ def named(metric):
     return metric, lambda y, scores: top_k_accuracy(y, scores, int(top[1]))
 
 
-def direction(name):
+def direction(name: str) -> str | None:
     """"min" or "max", whichever is better for a key of history; None where that is not known."""
     name = name[len("val_"):] if name.startswith("val_") else name
     if name in ("loss", "seconds"):

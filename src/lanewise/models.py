@@ -2,11 +2,21 @@
 
 Each is made by (channels, size, classes) of square images and gives scores (N, classes) for CrossEntropyLoss; parameter counts
 are those of the defaults."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from . import nn
 from .graph import concat
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def softmax_classifier(channels=1, size=28, classes=10):
+    from .graph import Value
+    from .nn.module import Module
+
+
+def softmax_classifier(channels: int = 1, size: int = 28, classes: int = 10) -> nn.Sequential:
     """s = W x + b, softmax(s) the probabilities: linear classification, 7,850 parameters."""
     return nn.Sequential(nn.Flatten(), nn.Linear(channels * size * size, classes))
 
@@ -15,34 +25,34 @@ class LogisticRegression(nn.Module):
     """Scores (0, w x + b) of two classes: softmax of them is (1 - p, p), p = sigmoid(w x + b), and CrossEntropyLoss of the
     label y is -(y log p + (1 - y) log(1 - p))."""
 
-    def __init__(self, features):
+    def __init__(self, features: int) -> None:
         super().__init__()
         self.features, self.linear = features, nn.Linear(features, 1)
 
-    def forward(self, x):
+    def forward(self, x: Value) -> Value:
         """(N, ...) -> (N, 2)."""
         s = self.linear(x.flatten(1))
         return concat([s * 0, s])
 
 
-def logistic_regression(channels=1, size=28, classes=2):
+def logistic_regression(channels: int = 1, size: int = 28, classes: int = 2) -> Module:
     """p = sigmoid(w x + b) for two classes, 785 parameters; for more its multinomial form, which is softmax_classifier."""
     return LogisticRegression(channels * size * size) if classes == 2 else softmax_classifier(channels, size, classes)
 
 
-def mlp(channels=1, size=28, classes=10, hidden=(256, 128)):
+def mlp(channels: int = 1, size: int = 28, classes: int = 10, hidden: Sequence[int] = (256, 128)) -> nn.Sequential:
     """Flatten, hidden layers with ReLU, scores: (linear -> ReLU) x (L - 1) -> linear; 235,146 parameters."""
     widths = (channels * size * size, *hidden)
     layers = [m for a, b in zip(widths, widths[1:]) for m in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(nn.Flatten(), *layers, nn.Linear(widths[-1], classes))
 
 
-def shallow(channels=1, size=28, classes=10, hidden=64):
+def shallow(channels: int = 1, size: int = 28, classes: int = 10, hidden: int = 64) -> nn.Sequential:
     """One hidden layer with tanh: W2 tanh(W1 x + b1) + b2, 50,890 parameters."""
     return nn.Sequential(nn.Flatten(), nn.Linear(channels * size * size, hidden), nn.Tanh(), nn.Linear(hidden, classes))
 
 
-def lenet5(channels=1, size=28, classes=10):
+def lenet5(channels: int = 1, size: int = 28, classes: int = 10) -> nn.Sequential:
     """LeNet-5 (LeCun et al. 1998) with ReLU and max-pools: 5x5 convolutions 6-16, dense 120-84: 44,426 parameters."""
     side = ((size - 4) // 2 - 4) // 2
     return nn.Sequential(nn.Conv2d(channels, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(),
@@ -50,7 +60,7 @@ def lenet5(channels=1, size=28, classes=10):
                          nn.ReLU(), nn.Linear(84, classes))
 
 
-def cifar_cnn(channels=3, size=32, classes=10):
+def cifar_cnn(channels: int = 3, size: int = 32, classes: int = 10) -> nn.Sequential:
     """3x3 convolutions 32-64-64 with padding, max-pools after the first two, dense 64: 319,178 parameters."""
     side = size // 4
     return nn.Sequential(nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1),
@@ -58,7 +68,8 @@ def cifar_cnn(channels=3, size=32, classes=10):
                          nn.Linear(64 * side * side, 64), nn.ReLU(), nn.Linear(64, classes))
 
 
-def vgg(channels=3, size=32, classes=10, widths=(32, 64, 128), dense=128):
+def vgg(channels: int = 3, size: int = 32, classes: int = 10, widths: Sequence[int] = (32, 64, 128),
+        dense: int = 128) -> nn.Sequential:
     """Stages of two 3x3 convolutions and a max-pool, then two dense layers: after Simonyan and Zisserman 2015, small:
     550,570 parameters."""
     layers, ins, side = [], channels, size
@@ -73,7 +84,7 @@ class BasicBlock(nn.Module):
     """relu(x + bn(conv(relu(bn(conv(x)))))) with 3x3 convolutions. Where the stride or the channels change, x goes through a
     1x1 convolution and batch normalisation: option B of He et al. 2015."""
 
-    def __init__(self, ins, outs, stride):
+    def __init__(self, ins: int, outs: int, stride: int) -> None:
         super().__init__()
         self.ins, self.outs, self.stride = ins, outs, stride
         self.conv1, self.bn1 = nn.Conv2d(ins, outs, 3, stride, 1, bias=False), nn.BatchNorm2d(outs)
@@ -83,13 +94,13 @@ class BasicBlock(nn.Module):
         self.shortcut = nn.Identity() if same else \
             nn.Sequential(nn.Conv2d(ins, outs, 1, stride, bias=False), nn.BatchNorm2d(outs))
 
-    def forward(self, x):
+    def forward(self, x: Value) -> Value:
         """(N, C, H, W) -> (N, O, ceil(H / stride), ceil(W / stride))."""
         y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
         return self.relu(y + self.shortcut(x))
 
 
-def _resnet(depth, channels, classes):
+def _resnet(depth: int, channels: int, classes: int) -> nn.Sequential:
     blocks, ins = [], 16
     for outs, stride in ((16, 1), (32, 2), (64, 2)):
         for i in range((depth - 2) // 6):
@@ -99,33 +110,33 @@ def _resnet(depth, channels, classes):
                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
 
 
-def resnet8(channels=3, size=32, classes=10):
+def resnet8(channels: int = 3, size: int = 32, classes: int = 10) -> nn.Sequential:
     """CIFAR ResNet of 6 n + 2 layers, n = 1 (He et al. 2015, section 4.2, shortcuts of option B): 78,042 parameters."""
     return _resnet(8, channels, classes)
 
 
-def resnet20(channels=3, size=32, classes=10):
+def resnet20(channels: int = 3, size: int = 32, classes: int = 10) -> nn.Sequential:
     """As resnet8, n = 3 blocks of each of 16, 32 and 64 channels: 272,474 parameters."""
     return _resnet(20, channels, classes)
 
 
-def resnet32(channels=3, size=32, classes=10):
+def resnet32(channels: int = 3, size: int = 32, classes: int = 10) -> nn.Sequential:
     """As resnet8, n = 5: 466,906 parameters."""
     return _resnet(32, channels, classes)
 
 
-def resnet56(channels=3, size=32, classes=10):
+def resnet56(channels: int = 3, size: int = 32, classes: int = 10) -> nn.Sequential:
     """As resnet8, n = 9: 855,770 parameters."""
     return _resnet(56, channels, classes)
 
 
-def _separable(ins, outs, stride):
+def _separable(ins: int, outs: int, stride: int) -> list[Module]:
     """A 3x3 depthwise and a 1x1 convolution, each with batch normalisation and ReLU."""
     return [nn.Conv2d(ins, ins, 3, stride, 1, groups=ins, bias=False), nn.BatchNorm2d(ins), nn.ReLU(),
             nn.Conv2d(ins, outs, 1, bias=False), nn.BatchNorm2d(outs), nn.ReLU()]
 
 
-def mobilenet(channels=3, size=32, classes=10):
+def mobilenet(channels: int = 3, size: int = 32, classes: int = 10) -> nn.Sequential:
     """A 3x3 convolution of 32 channels, then depthwise separable ones of 64, 128 (stride 2), 128, 256 (stride 2) and 256, and
     the mean of the image: after Howard et al. 2017, small: 136,778 parameters."""
     layers, ins = [nn.Conv2d(channels, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU()], 32
@@ -143,7 +154,7 @@ class FCN(nn.Module):
     times a transposed 4x4 convolution of stride 2 doubles the scores, and the scores of the stage of that size are added.
     `size` may be any from 8 on. 73,292 parameters for one channel and 4 classes."""
 
-    def __init__(self, channels=1, size=32, classes=4, widths=(16, 32, 64)):
+    def __init__(self, channels: int = 1, size: int = 32, classes: int = 4, widths: Sequence[int] = (16, 32, 64)) -> None:
         super().__init__()
         if size < 8:
             raise ValueError(f"FCN: expected images of at least 8 pixels a side, got {size}")
@@ -157,7 +168,7 @@ class FCN(nn.Module):
             ins, size = outs, size // 2
         self.pool, self.coarsest = nn.MaxPool2d(2), nn.Conv2d(ins, classes, 1)
 
-    def forward(self, x):
+    def forward(self, x: Value) -> Value:
         """(N, channels, size, size) -> (N, classes, size, size)."""
         scores = []
         for stage, score in zip(self.stages, self.scores):
@@ -170,7 +181,7 @@ class FCN(nn.Module):
         return y
 
 
-def fcn(channels=3, size=32, classes=10):
+def fcn(channels: int = 3, size: int = 32, classes: int = 10) -> nn.Sequential:
     """The FCN with the mean of all pixels' scores as the image's, for image labels: 78,710 parameters. models.FCN gives the
     pixels' own scores."""
     return nn.Sequential(FCN(channels, size, classes), nn.AdaptiveAvgPool2d(1), nn.Flatten())

@@ -1,4 +1,6 @@
 """Functions of the user's as operations: scalar Python, which Numba compiles to a loop over lanes that the engine calls."""
+from __future__ import annotations
+
 import dis
 import hashlib
 import inspect
@@ -8,6 +10,7 @@ import sys
 import tempfile
 import types
 from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -19,11 +22,26 @@ from .nodes.move import Expand
 from .nodes.own import Own
 from .nodes.walk import broadcast
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from .graph import Value
+
+    Derivative = Callable[..., float] | Sequence[Callable[..., float]]
+
 FAST = ("exp", "expm1", "log", "log1p", "tanh")
 OPTIONS = dict(nopython=True, error_model="numpy", fastmath={"contract"})
 
 
-def elementwise(function=None, *, derivative, check=False):
+@overload
+def elementwise(function: Callable[..., float], *, derivative: Derivative,
+                check: bool | tuple[float, float] = False) -> Elementwise: ...
+@overload
+def elementwise(function: None = None, *, derivative: Derivative,
+                check: bool | tuple[float, float] = False) -> Callable[[Callable[..., float]], Elementwise]: ...
+def elementwise(function: Callable[..., float] | None = None, *, derivative: Derivative,
+                check: bool | tuple[float, float] = False) -> Elementwise | Callable[[Callable[..., float]], Elementwise]:
     """An operation from a scalar Python function f(x) or f(x, y), for use in any Module, Sequential or loss:
 
         @lw.elementwise(derivative=lambda x: 1 / (1 + math.exp(-x)))
@@ -35,7 +53,7 @@ def elementwise(function=None, *, derivative, check=False):
     functions take the type of x; `math.exp`, `expm1`, `log`, `log1p` and `tanh` (and NumPy's) become vector code; a division by
     zero gives inf or NaN. Two inputs broadcast. `check`: compare the derivative with differences at once, at 200 points from -2 to
     2, or between `check=(low, high)`; GradientError if it is wrong. ImportError, when it is first called, without Numba."""
-    def make(f):
+    def make(f: Callable[..., float]) -> Elementwise:
         return Elementwise(f, derivative if isinstance(derivative, (tuple, list)) else (derivative,), check)
     return make if function is None else make(function)
 
@@ -43,7 +61,8 @@ def elementwise(function=None, *, derivative, check=False):
 class Elementwise(Module):
     """What `elementwise` makes: call it on Values or arrays. `.function`: the Python function."""
 
-    def __init__(self, function, derivatives, check):
+    def __init__(self, function: Callable[..., float], derivatives: Sequence[Callable[..., float]],
+                 check: bool | tuple[float, float]) -> None:
         super().__init__()
         self.function, self.derivatives = function, tuple(derivatives)
         self.__name__, self.__qualname__, self.__module__ = function.__name__, function.__qualname__, function.__module__
@@ -55,11 +74,11 @@ class Elementwise(Module):
         for d in self.derivatives:
             if len(inspect.signature(d).parameters) != self.inputs:
                 raise TypeError(f"elementwise '{self.__name__}': expected a derivative of {self.inputs} numbers, got {d}")
-        self._compiled = {}
+        self._compiled: dict[str, Any] = {}
         if check:
             self.check(*(check if isinstance(check, (tuple, list)) else (-2.0, 2.0)))
 
-    def forward(self, *x):
+    def forward(self, *x: Value) -> Value:
         """Same shape as the input, or as two broadcast."""
         if len(x) != self.inputs:
             raise TypeError(f"'{self.__name__}': expected {self.inputs} values, got {len(x)}")
@@ -68,10 +87,10 @@ class Elementwise(Module):
             if None not in (x[0].n, x[1].n) and x[0].ndim != x[1].ndim:
                 raise ShapeError(f"'{self.__name__}': expected two values of as many dimensions, got {x[0].shape} and {x[1].shape}")
             to = broadcast(f"'{self.__name__}'", x[0].node.shape, x[1].node.shape)
-            x = [v if v.node.shape == to else graph.apply(Expand(to), v) for v in x]
+            x = tuple(v if v.node.shape == to else graph.apply(Expand(to), v) for v in x)
         return graph.apply(Own(self), *x)
 
-    def check(self, low=-2.0, high=2.0, tolerance=1e-5):
+    def check(self, low: float = -2.0, high: float = 2.0, tolerance: float = 1e-5) -> float:
         """The largest relative error of the derivatives against central differences of the Python function at 200 points;
         GradientError above `tolerance`. A kink between two points of a difference counts as an error."""
         points, worst = np.random.default_rng(0).uniform(low, high, (200, self.inputs)), 0.0
@@ -86,7 +105,7 @@ class Elementwise(Module):
                 worst = max(worst, error)
         return worst
 
-    def addresses(self, kind):
+    def addresses(self, kind: str) -> tuple[int, ...]:
         """(of the forward span, of each derivative's) for "float32" or "float64"; compiled once."""
         if kind not in self._compiled:
             spans = [_compile(self.function, "forward", self.inputs, kind)]
@@ -94,13 +113,13 @@ class Elementwise(Module):
             self._compiled[kind] = spans, tuple(s.address for s in spans)
         return self._compiled[kind][1]
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: Any) -> Elementwise:
         return self
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return self.__qualname__                        # by name, as functions are
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """The function's name."""
         return self.__name__
 
@@ -184,7 +203,7 @@ class _Types:
         return self.done[f]
 
 
-_types = {}
+_types: dict[str, Any] = {}
 
 
 def _content(value, seen):
@@ -210,7 +229,7 @@ def _content(value, seen):
     return None
 
 
-def home():
+def home() -> Path:
     """Where compiled operations are kept: $LANEWISE_OPS, or ~/.cache/lanewise/ops."""
     return Path(os.environ.get("LANEWISE_OPS") or Path.home() / ".cache" / "lanewise" / "ops")
 

@@ -1,19 +1,30 @@
 """Where a training step's time and memory go: layer by layer, and around the layers."""
+from __future__ import annotations
+
 import dataclasses
 import inspect
 import math
 import time
 from contextlib import contextmanager
 from functools import partial
-from typing import Optional
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _isa, threads
-from .graph import Loss, Value, as_value, merge, topological
+from .graph import Value, as_value, merge, topological
+from .loss import Loss
 from .plan import MOST_SLOTS, REDUCE
 from .rng import as_rng
 from .summary import aligned, bytes_text, multiply_adds, shape_text, trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from ._types import Data, LossFn, Shape
+    from .nn.module import Module
+    from .optim.optimizer import Optimizer
 
 SHARD = ("forward", "backward")                 # blocks that run shard by shard
 BLOCKS = (*SHARD, "join", "reduce")
@@ -29,8 +40,8 @@ class Row:
     """A layer with what the plan fused into it, or a part of the step that is no layer's; times in seconds of a step."""
     name: str                               # as in state_dict; "" for operations of the model itself and for what is no layer
     kind: str
-    fused: tuple                            # kinds of the layers that are computed in the same instructions
-    output_shape: Optional[tuple]           # of a sample, after what is fused; None for what is no layer
+    fused: tuple[str, ...]                  # kinds of the layers that are computed in the same instructions
+    output_shape: Shape | None              # of a sample, after what is fused; None for what is no layer
     parameters: int                         # counted where they are used first
     multiply_adds: int                      # of a sample's forward pass, as the textbook counts them
     forward: float
@@ -38,8 +49,8 @@ class Row:
     dw: float                               # towards the weights, up to the gradient slots
     seconds: float                          # forward + dx + dw for a layer
     share: float                            # of the step
-    gflops: Optional[float]                 # of one core while it is here, counting what the kernels are asked to do
-    of_peak: Optional[float]
+    gflops: float | None                    # of one core while it is here, counting what the kernels are asked to do
+    of_peak: float | None
     bytes: int                              # of an arena that the row is the first to write, before places are shared
 
 
@@ -50,32 +61,32 @@ class Instruction:
     index: int
     name: str
     seconds: float
-    gflops: Optional[float]
-    of_peak: Optional[float]
+    gflops: float | None
+    of_peak: float | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
     """Rows whose times add up to the measured step; print it for a table."""
-    rows: list
-    instructions: list
+    rows: list[Row]
+    instructions: list[Instruction]
     samples: int                            # of a step
     lanes: int
     threads: int
     step: float                             # seconds, the fastest
     peak_gflops: float                      # of one core, measured before and after
-    memory: dict                            # {what: bytes}
+    memory: dict[str, int]                  # {what: bytes}
 
     @property
-    def bytes(self):
+    def bytes(self) -> int:
         """Peak bytes of a step: arenas, packed weights, gradient slots, stash, statistics, outputs, the batch, parameters."""
         return sum(self.memory.values())
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Everything in what JSON can say."""
         return {**dataclasses.asdict(self), "bytes": self.bytes}
 
-    def table(self):
+    def table(self) -> str:
         """The rows as text."""
         head = ["Layer", "Type", "Output", "Forward", "dX", "dW", "us", "Share", "GFLOP/s", "Of peak", "Arena"]
         lines = [[r.name, " + ".join((r.kind, *r.fused)), shape_text(r.output_shape) if r.output_shape is not None else "",
@@ -100,12 +111,12 @@ class Profile:
     __str__ = table
 
 
-def _us(seconds):
+def _us(seconds: float) -> str:
     us = 1e6 * seconds
     return "" if us == 0 else f"{us:,.0f}" if abs(us) >= 99.5 else f"{us:.1f}"
 
 
-def fma_peak(n_threads=1, repeats=20, dtype="float32"):
+def fma_peak(n_threads: int = 1, repeats: int = 20, dtype: str = "float32") -> float:
     """GFLOP/s of independent multiply-adds in registers, the build of the kernels that is in use; the best run."""
     from concurrent.futures import ThreadPoolExecutor
     engine = _isa.engine(dtype)
@@ -114,7 +125,7 @@ def fma_peak(n_threads=1, repeats=20, dtype="float32"):
     times = 100_000 if n_threads == 1 else 1_000_000
     flops = 2 * 12 * engine.lanes * times * n_threads
 
-    def turn(pool):
+    def turn(pool: ThreadPoolExecutor) -> float:
         start = time.perf_counter()
         if n_threads == 1:
             engine.fma_peak(times)
@@ -126,7 +137,8 @@ def fma_peak(n_threads=1, repeats=20, dtype="float32"):
         return max(flops / turn(pool) for _ in range(repeats)) / 1e9
 
 
-def profile(model, data, loss=None, optimizer=None, batch_size=128, repeats=20):
+def profile(model: Module, data: Data | Sequence[int], loss: LossFn | None = None, optimizer: Optimizer | None = None,
+            batch_size: int = 128, repeats: int = 20) -> Profile:
     """The Profile of a training step of `batch_size` samples (of all, where the data are fewer).
 
     `data`: (x, y) arrays, a Dataset, or the shape (C, H, W) of a sample for random numbers and labels; `loss`: nn's
@@ -146,7 +158,7 @@ def profile(model, data, loss=None, optimizer=None, batch_size=128, repeats=20):
         return _Measurement(model, data, loss, optimizer, min(int(batch_size), len(data)), int(repeats)).profile()
 
 
-def _measurable(data):
+def _measurable(data: Data) -> Any:
     # What can be asked for its first batch and its size.
     from .data.sources import Batches, as_source
     source = as_source(data)
@@ -155,7 +167,7 @@ def _measurable(data):
     return source
 
 
-def _data(model, loss, data, n):
+def _data(model: Module, loss: Any, data: Data, n: int) -> Any:
     if not isinstance(data, (tuple, list)) or not data or not all(isinstance(d, (int, np.integer)) for d in data):
         return _measurable(data)
     if min(data) < 1:
@@ -163,7 +175,7 @@ def _data(model, loss, data, n):
     rng, number = np.random.default_rng(0), next((p.dtype for p in model.parameters()), np.dtype(np.float32))
     x = rng.standard_normal((n, *data)).astype(number)
     out = model(x)
-    shape = getattr(out, "shape", ())
+    shape: Any = getattr(out, "shape", ())
     try:
         y = rng.integers(0, shape[1], (n, *shape[2:]))
         loss(out, y)
@@ -174,7 +186,7 @@ def _data(model, loss, data, n):
 
 
 @contextmanager
-def _unchanged(model, optimizer):
+def _unchanged(model: Module, optimizer: Optimizer | None) -> Iterator[None]:
     # Training mode inside, and nothing trained: the learning rate is 0, and all state is put back.
     if optimizer is not None and any(a.default is a.empty for a in inspect.signature(optimizer.step).parameters.values()):
         raise TypeError(f"profile: expected an optimizer whose step() takes nothing, got {type(optimizer).__name__}")
@@ -199,7 +211,7 @@ def _unchanged(model, optimizer):
         for buffer, numbers in buffers:
             buffer.data = numbers
         if optimizer is not None:
-            optimizer.load_state_dict(state)
+            optimizer.load_state_dict(state)            # type: ignore[arg-type]
             for group, rate in zip(optimizer.param_groups, rates):
                 group["lr"] = rate
         rng.bit_generator.state = drawn
@@ -208,10 +220,10 @@ def _unchanged(model, optimizer):
 class _Clock:
     """A program whose runs are timed."""
 
-    def __init__(self, program):
+    def __init__(self, program: Any) -> None:
         self.program, self.seconds = program, 0.0
 
-    def run(self, *args):
+    def run(self, *args: Any) -> Any:
         start = time.perf_counter()
         try:
             return self.program.run(*args)
@@ -222,7 +234,7 @@ class _Clock:
 class _Measurement:
     """One model, one batch size: its plan, what of it belongs to which layer, and the clock."""
 
-    def __init__(self, model, data, loss_fn, optimizer, n, repeats):
+    def __init__(self, model: Module, data: Any, loss_fn: LossFn, optimizer: Optimizer | None, n: int, repeats: int) -> None:
         self.model, self.loss_fn, self.optimizer, self.n, self.repeats = model, loss_fn, optimizer, n, repeats
         self.data, self.threads = data, threads.get_num_threads()
         self.batches = self._endless()
@@ -239,11 +251,11 @@ class _Measurement:
         self.order = topological(merge([v for _, _, v, _ in loss.terms])[0])
         self.kinds = {n: type(n.op).__name__ for n in self.order}
 
-    def _endless(self):
+    def _endless(self) -> Any:
         while True:
             yield from (b for b in self.data.batches(self.n, rng=0) if len(b[1]) == self.n)
 
-    def profile(self):
+    def profile(self) -> Profile:
         """Everything measured, in the order that leaves the caches to the steps."""
         peak = fma_peak(dtype=self.plan.dtype.name)
         step, python, update = self._steps()
@@ -264,7 +276,7 @@ class _Measurement:
             instructions.append(Instruction(w.block, w.index, w.name, t, rate, rate and rate / peak))
         return Profile(rows, instructions, self.n, self.plan.lanes, self.threads, step, peak, self._memory())
 
-    def _steps(self):
+    def _steps(self) -> Any:
         # The fastest step: all of it, what is neither the engine nor the optimizer, the optimizer.
         clock, times = _Clock(self.plan.program), []
         self.plan.program = clock
@@ -286,9 +298,9 @@ class _Measurement:
             self.plan.program = clock.program
         return min(times[3:])
 
-    def _turns(self, call):
+    def _turns(self, call: Any) -> Any:
         # Seconds of call(1): the fastest turn of call(times).
-        def turn(times):
+        def turn(times: int) -> float:
             start = time.perf_counter()
             call(times)
             return time.perf_counter() - start
@@ -298,13 +310,13 @@ class _Measurement:
             best = turn(times)
         return min(best, *(turn(times) for _ in range(self.repeats))) / times
 
-    def _reduction(self):
-        def call(times):
+    def _reduction(self) -> Any:
+        def call(times: int) -> None:
             for _ in range(times):
                 self.plan.program.run(0, [], REDUCE, False, self.threads)
         return self._turns(call)
 
-    def _busiest(self):
+    def _busiest(self) -> Any:
         # Shards on the thread that has most: whole slots are taken in turn.
         shards = -(-self.n // self.plan.lanes)
         slots = min(shards, MOST_SLOTS)
@@ -313,9 +325,10 @@ class _Measurement:
             loads[loads.index(min(loads))] += shards * (s + 1) // slots - shards * s // slots
         return max(loads)
 
-    def _layers(self, times, step, peak):
+    def _layers(self, times: Any, step: Any, peak: Any) -> Any:
         # Calls that one instruction computes together are one row, under the name of the one with parameters.
-        place, home = {n: i for i, n in enumerate(self.order)}, {}
+        place = {n: i for i, n in enumerate(self.order)}
+        home: dict[int, list[Any]] = {}
         groups = [[("", "Input", [self.leaf.node], [self.leaf.node])]]
         groups += [[c] for c in self.calls if any(n in place for n in c[2])]
         for g in groups:
@@ -323,14 +336,14 @@ class _Measurement:
         for i, node in enumerate(self.order):           # operations of the loss
             if i not in home:
                 home[i] = [("", self.kinds[node], [node], [node])]
-        tail = [("", getattr(self.loss_fn, "__name__", type(self.loss_fn).__name__), [], [])]
+        tail: list[Any] = [("", getattr(self.loss_fn, "__name__", type(self.loss_fn).__name__), [], [])]
         for w in self.plan.work:
             for p in (w.places or ())[1:]:
                 first, other = home[w.places[0]], home[p]
                 if first is not other:
                     first.extend(other)
                     home.update((q, first) for q, g in home.items() if g is other)
-        sums = {}
+        sums: dict[int, Any] = {}
         busiest = self._busiest()
         for w, t in zip(self.plan.work, times):
             if w.block == "reduce" and not w.flops:
@@ -354,14 +367,14 @@ class _Measurement:
             s = sums.get(id(g), NOTHING)
             seconds = s["forward"] + s["dx"] + s["dw"]
             rate = s["flops"] / seconds / 1e9 if s["flops"] else None
-            fresh = [p for p in params if not (id(p) in seen or seen.add(id(p)))]
-            last = max(nodes, key=place.get) if nodes else None
+            fresh = [p for p in params if not (id(p) in seen or seen.add(id(p)))]  # type: ignore[func-returns-value]
+            last = max(nodes, key=place.__getitem__) if nodes else None
             rows.append(Row(head[0], head[1], tuple(c[1] for c in g if c is not head), last.shape if last else (),
                             sum(p.data.size for p in fresh), sum(map(multiply_adds, nodes)), s["forward"], s["dx"], s["dw"],
                             seconds, seconds / step, rate, rate and rate / peak, s["bytes"]))
         return rows
 
-    def _memory(self):
+    def _memory(self) -> Any:
         node, itemsize = self.leaf.node, self.plan.dtype.itemsize
         size = {"uint8": 1, "float32": 4}.get(node.op.kind, 8)
         numbers = sum(p.data.size * (1 + (p._grad is not None)) for p in self.model.parameters())

@@ -1,6 +1,8 @@
 """A table of a network's layers, and the arithmetic of convolutions that it rests on."""
+from __future__ import annotations
+
 import math
-from typing import NamedTuple, Union
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
@@ -16,8 +18,18 @@ from .nodes.matmul import MatMul
 from .nodes.pool import Pool2d
 from .nodes.resample import Resample
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
 
-def _inverse(s):
+    from numpy.typing import DTypeLike
+
+    from ._types import Shape, Size
+    from .graph import Node
+    from .nn.module import Module
+
+
+def _inverse(s: int) -> Any:
     from fractions import Fraction              # it brings decimal along
     return Fraction(1, s)
 
@@ -36,7 +48,7 @@ WINDOWS = {Conv2d: lambda op, x: (tuple(d * (k - 1) + 1 for d, k in zip(op.dilat
            Pool2d: lambda op, x: (op.kernel, op.stride), Resample: lambda op, x: op.window(x)}
 
 
-def _each(owner, least, **values):
+def _each(owner: str, least: dict[str, int], **values: Any) -> int:
     # ints, or pairs of them; the pairs' length, 0 for none
     lengths = {len(v) for v in values.values() if isinstance(v, (tuple, list))}
     if len(lengths) > 1:
@@ -48,7 +60,12 @@ def _each(owner, least, **values):
     return lengths.pop() if lengths else 0
 
 
-def conv_output_size(n, kernel, stride=1, padding=0, dilation=1):
+@overload
+def conv_output_size(  # type: ignore[overload-overlap]
+    n: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int: ...
+@overload
+def conv_output_size(n: Size, kernel: Size, stride: Size = 1, padding: Size = 0, dilation: Size = 1) -> Shape: ...
+def conv_output_size(n: Any, kernel: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Any:
     """floor((n + 2 padding - dilation (kernel - 1) - 1) / stride) + 1 pixels of a convolution or a pooling; an int, or a tuple
     where one of the arguments is one. ValueError where the kernel does not fit."""
     args = dict(n=n, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
@@ -63,7 +80,11 @@ def conv_output_size(n, kernel, stride=1, padding=0, dilation=1):
     return out
 
 
-def same_padding(kernel, dilation=1):
+@overload
+def same_padding(kernel: int, dilation: int = 1) -> int: ...  # type: ignore[overload-overlap]
+@overload
+def same_padding(kernel: Size, dilation: Size = 1) -> Shape: ...
+def same_padding(kernel: Any, dilation: Any = 1) -> Any:
     """dilation (kernel - 1) / 2: the padding that keeps the size with stride 1; an int, or a tuple of a tuple.
 
     ValueError where it is not whole, for an even kernel: nn.Conv2d(padding="same") pads one side more there."""
@@ -77,7 +98,7 @@ def same_padding(kernel, dilation=1):
     return dilation * (kernel - 1) // 2
 
 
-def receptive_field(layers):
+def receptive_field(layers: Iterable[tuple[int, int]]) -> int:
     """RF = 1 + sum_l (k_l - 1) prod_(i < l) s_i pixels, of layers [(kernel, stride), ...] from the input on.
 
     A dilated kernel counts as dilation (kernel - 1) + 1. No layers: 1."""
@@ -92,22 +113,22 @@ class Row(NamedTuple):
     """One call of a layer, or an operation of a forward() itself; numbers of one sample."""
     path: str
     type: str
-    output_shape: tuple
+    output_shape: Shape
     parameters: int                         # counted where they are used first
     multiply_adds: int
     activation_bytes: int
-    receptive_field: Union[tuple, str, None]    # (rows, columns) of input pixels, "all", or None: not known
+    receptive_field: Shape | str | None     # (rows, columns) of input pixels, "all", or None: not known
 
 
 class Summary:
     """The rows of a network, and their totals; print it for a table."""
 
-    def __init__(self, rows, input_shapes, parameters, trainable):
+    def __init__(self, rows: list[Row], input_shapes: list[Shape], parameters: int, trainable: int) -> None:
         self.rows, self.input_shapes, self.parameters, self.trainable = rows, input_shapes, parameters, trainable
         self.multiply_adds = sum(r.multiply_adds for r in rows)
         self.activation_bytes = sum(r.activation_bytes for r in rows)
 
-    def __str__(self):
+    def __str__(self) -> str:
         head = ("Layer", "Type", "Output", "Parameters", "Multiply-adds", "Activations", "Sees")
         lines = [(r.path or "(model)", r.type, shape_text(r.output_shape), f"{r.parameters:,}", f"{r.multiply_adds:,}",
                   bytes_text(r.activation_bytes), _field(r.receptive_field)) for r in self.rows]
@@ -123,23 +144,23 @@ class Summary:
     __repr__ = __str__
 
 
-def aligned(rows, left):
+def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     """Lines of text from rows of strings: the first `left` columns flush left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     return ["  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip()
             for row in rows]
 
 
-def shape_text(shape):
+def shape_text(shape: Sequence[int]) -> str:
     """(N, C, H, W) of a per-sample shape."""
     return f"({', '.join(map(str, ('N', *shape)))})"
 
 
-def _field(field):
+def _field(field: Any) -> str:
     return "?" if field is None else field if isinstance(field, str) else "x".join(map(str, field))
 
 
-def bytes_text(n):
+def bytes_text(n: float) -> str:
     """Bytes in the unit that suits them: 13.5 KB."""
     for unit in ("B", "KB", "MB"):
         if n < 1024:
@@ -148,7 +169,7 @@ def bytes_text(n):
     return f"{n:,} B" if unit == "B" else f"{n:,.1f} {unit}"
 
 
-def summary(model, input_shape, dtype=None):
+def summary(model: Module, input_shape: Sequence[int] | Sequence[Sequence[int]], dtype: DTypeLike | None = None) -> Summary:
     """A Summary of the model on inputs of `input_shape`, (C, H, W) without the batch, or a list of such for several inputs.
     `dtype` is that of the inputs, the parameters' by default: np.int64 for a model that begins with an Embedding.
 
@@ -157,7 +178,7 @@ def summary(model, input_shape, dtype=None):
     larger of branches; "all" from where a value is no image any more; None, printed "?", after an operation that changes an
     image's size and is not in WINDOWS. What a normalisation sees of the image is not counted."""
     several = input_shape and isinstance(input_shape[0], (tuple, list))
-    shapes = [tuple(s) for s in (input_shape if several else [input_shape])]
+    shapes: list[Shape] = [tuple(s) for s in (input_shape if several else [input_shape])]        # type: ignore[arg-type]
     for shape in shapes:
         _each("summary", dict(input_shape=1), input_shape=shape)
     number = next((p.data.dtype for p in model.parameters()), np.dtype(np.float32))
@@ -166,22 +187,24 @@ def summary(model, input_shape, dtype=None):
     ends = [v.node for v in (out if isinstance(out, (tuple, list)) else (out,))]
     order = topological(ends)
     place, fields = {n: i for i, n in enumerate(order)}, _fields(order)
-    seen, rows = set(), []
+    seen: set[int] = set()
+    rows = []
     for path, kind, nodes, results in sorted((c for c in calls if c[3][-1] in place), key=lambda c: place[c[3][-1]]):
-        fresh = [p for n in nodes for p in n.op.params if not (id(p) in seen or seen.add(id(p)))]
+        fresh = [p for n in nodes for p in n.op.params
+                 if not (id(p) in seen or seen.add(id(p)))]         # type: ignore[func-returns-value]
         rows.append(Row(path, kind, results[-1].shape, sum(p.data.size for p in fresh), sum(map(multiply_adds, nodes)),
                         sum(math.prod(n.shape) for n in results if n in nodes) * number.itemsize, fields[results[-1]]))
     sizes = [(p.data.size, p.requires_grad) for p in model.parameters()]
     return Summary(rows, shapes, sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained))
 
 
-def trace(model, values):
+def trace(model: Module, values: Sequence[Value]) -> tuple[Any, list[tuple[str, str, list[Node], list[Node]]]]:
     """(what the model gives on traced values, the calls of layers in it: [(path, kind, nodes, nodes of the result)]).
 
     A module that holds others and computes something itself has a call for each operation of its own."""
     calls, claimed, names = [], {v.node for v in values}, {id(m): n for n, m in model.named_modules()}
 
-    def watch(module, inputs, out):
+    def watch(module: Module, inputs: Any, out: Any) -> None:
         ends = [v.node for v in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(v, Value)]
         leaf = not module._modules
         new = between({v.node for v in inputs}, ends) - claimed
@@ -197,11 +220,11 @@ def trace(model, values):
         modules._watchers.remove(watch)
 
 
-def _lookup(table, op):
+def _lookup(table: Any, op: Any) -> Any:
     return next((table[c] for c in type(op).__mro__ if c in table), None)
 
 
-def multiply_adds(node):
+def multiply_adds(node: Node) -> int:
     """Multiply-adds of a sample in a node of the graph."""
     if isinstance(node.op, MatMul):
         return math.prod(node.shape) * node.inputs[0].shape[-1]
@@ -212,9 +235,9 @@ def multiply_adds(node):
     return count(node.op, node.inputs[0].shape if node.inputs else (), node.shape) if count else 0
 
 
-def _fields(order):
+def _fields(order: Sequence[Node]) -> dict[Node, Any]:
     """The receptive field of every node, as in Row."""
-    walks = {}                                          # node: ((rf, jump) of rows, of columns), "all" or None
+    walks: dict[Node, Any] = {}                         # node: ((rf, jump) of rows, of columns), "all" or None
     for node in order:
         inputs = [i for i in node.inputs if not isinstance(i.op, Constant)]
         window, before = _lookup(WINDOWS, node.op), [walks[i] for i in inputs]

@@ -1,4 +1,6 @@
 """How many threads a step uses."""
+from __future__ import annotations
+
 import math
 import os
 
@@ -7,10 +9,10 @@ from ._isa import engine
 _engine = engine("float32")
 MOST = 1024             # more are refused: OpenMP runs out of stack, and no machine gains by them
 _forked = False
-_wanted = None
+_wanted: int | None = None
 
 
-def _quota():
+def _quota() -> float:
     """CPUs of the cgroup's quota (v2, then v1), or infinity."""
     try:
         with open("/sys/fs/cgroup/cpu.max") as f:
@@ -24,7 +26,7 @@ def _quota():
     return math.inf if limit in ("max", "-1") else max(1, math.ceil(int(limit) / int(period)))
 
 
-def _variable(name):
+def _variable(name: str) -> float:
     """The thread count in an environment variable (OpenMP allows a list: its first), or infinity."""
     first = os.environ.get(name, "").split(",")[0].strip()
     if not first:
@@ -36,13 +38,13 @@ def _variable(name):
     return int(first)
 
 
-def default_threads():
+def default_threads() -> int:
     """The smallest of CPU affinity, the cgroup's quota, OMP_NUM_THREADS and LANEWISE_NUM_THREADS."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cpus, _quota(), _variable("OMP_NUM_THREADS"), _variable("LANEWISE_NUM_THREADS"))
+    return int(min(cpus, _quota(), _variable("OMP_NUM_THREADS"), _variable("LANEWISE_NUM_THREADS")))
 
 
-def get_num_threads():
+def get_num_threads() -> int:
     """Threads that the next step uses: what was set or the default, and no more than OpenMP allows (threadpoolctl sets
     that). 1 in a forked child, where OpenMP's threads do not exist."""
     global _wanted
@@ -50,10 +52,10 @@ def get_num_threads():
         return 1
     if _wanted is None:                 # not at import: a wrong variable is then an error of the call, not of the import
         _wanted = default_threads()
-    return max(1, min(_wanted, _engine.max_threads()))
+    return max(1, min(_wanted, int(_engine.max_threads())))
 
 
-def set_num_threads(n):
+def set_num_threads(n: int) -> None:
     """Use n threads from the next step on. The results do not depend on it, to the last bit."""
     global _wanted
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST:
@@ -63,7 +65,7 @@ def set_num_threads(n):
         _engine.set_max_threads(n)
 
 
-def _after_fork():
+def _after_fork() -> None:
     global _forked
     _forked = True
 

@@ -1,10 +1,13 @@
 """Trainer: the loop everybody writes, with history, Ctrl-C and failure handled."""
+from __future__ import annotations
+
 import copy
 import signal
 import threading
 import time
 from contextlib import contextmanager
 from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,13 +22,26 @@ from .optim.lr_scheduler import ReduceLROnPlateau
 from .resume import Backup, Place
 from .rng import as_rng
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from ._types import Array, Data, File, LossFn, Metric, Operand, Seed
+    from .callbacks.base import Callback
+    from .nn.module import Module
+    from .optim.lr_scheduler import LRScheduler
+    from .optim.optimizer import Optimizer
+    from .profiling import Profile
+
 CHUNK = 4096            # samples of one forward call in evaluate() and predict()
 
 
 class _Interrupt:
     """While it is entered, the first Ctrl-C is noted and left to the next step; a second one is raised at once."""
 
-    def __enter__(self):
+    def __enter__(self) -> _Interrupt:
         self.asked, self._old = False, None
         if threading.current_thread() is threading.main_thread():
             self._old = signal.getsignal(signal.SIGINT)
@@ -33,12 +49,12 @@ class _Interrupt:
                 signal.signal(signal.SIGINT, self._note)
         return self
 
-    def _note(self, number, frame):
+    def _note(self, number: int, frame: Any) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         if self._old is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._old)
 
@@ -50,7 +66,8 @@ class Trainer:
     history, with "val_" for validation, and evaluate(). They are measured on the outputs of a whole epoch, kept until its
     end; "accuracy" is there for any loss over classes, and costs nothing."""
 
-    def __init__(self, model, loss_fn, optimizer=None, metrics=()):
+    def __init__(self, model: Module, loss_fn: LossFn | None, optimizer: Optimizer | None = None,
+                 metrics: Metric | Iterable[Metric] = ()) -> None:
         self.model, self.loss_fn, self.optimizer = model, loss_fn, optimizer
         pairs = [named(m) for m in ((metrics,) if isinstance(metrics, str) or callable(metrics) else metrics)]
         self.metrics = dict(pairs)
@@ -58,11 +75,15 @@ class Trainer:
             raise ValueError("Trainer: expected metrics with a name of their own each, not loss or seconds, got "
                              f"{', '.join(name for name, _ in pairs)}")
         names = ["loss", "accuracy", *(m for m in self.metrics if m != "accuracy")]
-        self.history = {name: [] for name in (*names, *("val_" + n for n in names), "seconds")}
-        self.stop_training, self.epoch, self.schedule = False, 0, None
+        self.history: dict[str, list[float]] = {name: [] for name in (*names, *("val_" + n for n in names), "seconds")}
+        self.stop_training, self.epoch = False, 0
+        self.schedule: LRScheduler | None = None
 
-    def fit(self, data, epochs=1, batch_size=32, validation_data=None, schedule=None, shuffle=True, rng=None, callbacks=(),
-            verbose=0, class_weight=None, sample_weight=None, accumulate=1, checkpoint=None, every="epoch", resume=False):
+    def fit(self, data: Data, epochs: int = 1, batch_size: int = 32, validation_data: Data | None = None,
+            schedule: LRScheduler | None = None, shuffle: bool = True, rng: Seed = None, callbacks: Iterable[Callback] = (),
+            verbose: int = 0, class_weight: dict[int, float] | str | None = None, sample_weight: ArrayLike | None = None,
+            accumulate: int = 1, checkpoint: File | None = None, every: int | str = "epoch",
+            resume: bool = False) -> dict[str, list[float]]:
         """Train on (x, y) arrays, a Dataset, augmented as it says, or an iterable of batches (x, y); returns `history`.
 
         A tuple or list of two is (x, y), a list of tuples batches; these are taken as they come, anew in every epoch.
@@ -121,11 +142,11 @@ class Trainer:
         hooks.call("on_train_end")
         return self.history
 
-    def _check_loss(self):
+    def _check_loss(self) -> None:
         if self.loss_fn is None:
             raise ValueError("Trainer: expected a loss, got none")
 
-    def evaluate(self, data):
+    def evaluate(self, data: Data) -> dict[str, float]:
         """{"loss": mean, "accuracy": share of labels that are right (of a loss over classes), each metric: its value} on
         (x, y), a Dataset or an iterable of batches; no training and no augmentation. With reduction "sum" the loss is the
         sum."""
@@ -134,13 +155,13 @@ class Trainer:
         with _evaluating(self.model):
             for x, y in data.batches(CHUNK, shuffle=False, augment=False):
                 output = self.model(x)
-                loss = self.loss_fn(output, y)
+                loss = self.loss_fn(output, y)          # type: ignore[misc]  # _check_loss()
                 loss.item()
                 place.add(loss, loss.mass, y, output)
         result = place.measured()
         return result if loss.mass is not None else {**result, "loss": place.sum}
 
-    def predict(self, x):
+    def predict(self, x: Operand | Dataset) -> Array:
         """The model's output, (N, ...) array, for an array, a Batch or a Dataset's images."""
         with _evaluating(self.model):
             if isinstance(x, Dataset):
@@ -150,7 +171,7 @@ class Trainer:
                 parts = [feed.array[i:i + CHUNK] for i in range(0, feed.n, CHUNK)]
             return np.concatenate([_numbers(self.model(p)) for p in parts])
 
-    def profile(self, data, batch_size=128, repeats=20):
+    def profile(self, data: Data, batch_size: int = 128, repeats: int = 20) -> Profile:
         """Where a training step's time and memory go: lanewise.profile of this model, loss and optimizer; trains nothing."""
         self._check_loss()
         from .profiling import profile
@@ -160,11 +181,13 @@ class Trainer:
 class _Run:
     """The epochs and steps of one fit(). groups(): an epoch's steps, each an iterable of batches (x, y), or (x, y, weights)."""
 
-    def __init__(self, trainer, hooks, backup, steps, accumulate, validation_data, groups):
+    def __init__(self, trainer: Any, hooks: Any, backup: Any, steps: Any, accumulate: Any, validation_data: Any,
+                 groups: Callable[[], Iterator[Any]]) -> None:
         self.trainer, self.hooks, self.backup, self.steps, self.accumulate = trainer, hooks, backup, steps, accumulate
-        self.validation_data, self.groups, self.interrupt = validation_data, groups, None
+        self.validation_data, self.groups = validation_data, groups
+        self.interrupt: Any = None
 
-    def epoch(self, place):
+    def epoch(self, place: Place) -> Place:
         """Train from `place` to the end of its epoch; where the next one begins."""
         t, hooks, backup = self.trainer, self.hooks, self.backup
         t.epoch = place.epoch
@@ -207,11 +230,11 @@ class _Run:
             raise KeyboardInterrupt
         return place
 
-    def _note(self, values):
+    def _note(self, values: dict[str, float]) -> None:
         for name, value in values.items():
             self.trainer.history.setdefault(name, []).append(value)
 
-    def _step(self, place, group):
+    def _step(self, place: Place, group: Any) -> int:
         t = self.trainer
         before = [(b, b.data.copy()) for b in t.model.buffers()] if self.accumulate > 1 else ()
         t.optimizer.zero_grad()
@@ -228,7 +251,7 @@ class _Run:
         place.step += 1
         return size
 
-    def _gradients(self, place, group):
+    def _gradients(self, place: Place, group: Any) -> int:
         # Of batches with masses m_i and mean losses L_i: sum m_i dL_i / sum m_i. What is there is kept in units of the batch
         # that is added to it, so that batches of one size are added as they are.
         t, last, total, size = self.trainer, None, 0, 0
@@ -248,7 +271,7 @@ class _Run:
             self._scale(last / total)
         return size
 
-    def _scale(self, factor):
+    def _scale(self, factor: float) -> None:
         if factor != 1:
             for group in self.trainer.optimizer.param_groups:
                 for p in group["params"]:
@@ -259,12 +282,12 @@ class _Run:
 class _Weighted:
     """Data whose batches have (x, y, what each sample weighs)."""
 
-    def __init__(self, data, class_weight, sample_weight):
+    def __init__(self, data: Any, class_weight: Any, sample_weight: Any) -> None:
         self.data, self.classes, self.samples = data, class_weight, sample_weight
         if getattr(getattr(data, "augment", None), "mixup", 0):
             raise ValueError("Trainer.fit: class_weight and sample_weight expected data without mixup, whose samples are of two "
                              "classes")
-        kept = next((name for name in ("labels", "y") if hasattr(data, name)), None)
+        kept: Any = next((name for name in ("labels", "y") if hasattr(data, name)), None)
         if kept is None and (sample_weight is not None or isinstance(class_weight, str)):
             raise TypeError("Trainer.fit: sample_weight and class_weight 'balanced' expected data with all its targets in "
                             f"memory, got {type(data).__name__}")
@@ -283,13 +306,13 @@ class _Weighted:
             setattr(self.data, kept, np.arange(len(self.y)))
 
     @staticmethod
-    def _labels(y):
+    def _labels(y: Any) -> Any:
         y = np.asarray(y)
         if y.dtype.kind not in "iu" or y.ndim != 1:
             raise LabelError(f"Trainer.fit: class_weight expected integer labels (N,), got {y.dtype} of shape {y.shape}")
         return y
 
-    def batches(self, *args, **kw):
+    def batches(self, *args: Any, **kw: Any) -> Iterator[Any]:
         """Yield (x, y, weights)."""
         for x, y in self.data.batches(*args, **kw):
             w = np.ones(len(y))
@@ -302,7 +325,7 @@ class _Weighted:
             yield x, y, w
 
 
-def _groups(batches, k):
+def _groups(batches: Iterable[Any], k: int) -> Iterator[Any]:
     # Batches in groups of k, the last of what is left, each group to be used up before the next; nothing is read ahead.
     batches = iter(batches)
     for first in batches:
@@ -310,7 +333,7 @@ def _groups(batches, k):
 
 
 @contextmanager
-def _evaluating(model):
+def _evaluating(model: Module) -> Iterator[None]:
     # Evaluation mode, and afterwards each module's own again: a layer that the user had frozen stays so.
     modes = [(m, m.training) for m in model.modules()]
     model.eval()
@@ -321,7 +344,7 @@ def _evaluating(model):
             module.training = mode
 
 
-def _numbers(value):
+def _numbers(value: Any) -> Array:
     if not isinstance(value, Value):
         raise TypeError(f"Trainer.predict: expected a model with one output, got {type(value).__name__}")
     return value.numpy()

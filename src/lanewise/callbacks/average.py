@@ -1,7 +1,14 @@
 """The average of the weights."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .base import Callback
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class EMA(Callback):
@@ -14,12 +21,14 @@ class EMA(Callback):
 
     first = True                        # so that the others see the average
 
-    def __init__(self, decay=0.999):
+    def __init__(self, decay: float = 0.999) -> None:
         if isinstance(decay, bool) or not isinstance(decay, (int, float)) or not 0 <= decay < 1:
             raise ValueError(f"EMA: expected decay from 0 to below 1, got {decay!r}")
-        self.decay, self.average, self.weights = float(decay), None, None
+        self.decay = float(decay)
+        self.average: Any = None                        # states of the model, or none yet
+        self.weights: Any = None
 
-    def swap(self):
+    def swap(self) -> None:
         """Put the average into the model, or the weights back."""
         if self.weights is None:
             self.weights = self.model.state_dict()
@@ -28,7 +37,7 @@ class EMA(Callback):
             self.model.load_state_dict(self.weights)
             self.weights = None
 
-    def on_train_begin(self):
+    def on_train_begin(self) -> None:
         """The average is the weights at first."""
         now = self.model.state_dict()
         if self.weights is not None and all(np.array_equal(now[k], a) for k, a in self.average.items()):
@@ -36,12 +45,12 @@ class EMA(Callback):
         elif self.average is None or self.weights is not None:
             self.average, self.weights = now, None
 
-    def on_epoch_begin(self, epoch):
+    def on_epoch_begin(self, epoch: int) -> None:
         """Train the weights themselves."""
         if self.weights is not None:
             self.swap()
 
-    def on_train_batch_end(self, batch, logs):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
         """Move the average."""
         for name, p in self.model._named_state():
             a = self.average[name]
@@ -50,19 +59,19 @@ class EMA(Callback):
             else:
                 a[...] = p.data
 
-    def on_test_begin(self):
+    def on_test_begin(self) -> None:
         """Validate the average."""
         if self.weights is None:
             self.swap()
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Leave the average in the model."""
         self.on_test_begin()
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """The average, and the weights while the model has the average."""
         return {"average": self.average, "weights": self.weights}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take what state_dict() gave."""
         self.__dict__.update(state)

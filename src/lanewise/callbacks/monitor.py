@@ -1,7 +1,10 @@
 """Callbacks that watch a number of the logs, and schedules by epochs."""
+from __future__ import annotations
+
 import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,11 +13,17 @@ from ..metrics import direction
 from ..optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from .base import Callback, check_every
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .._types import File
+
 
 class Monitor(Callback):
     """A callback that watches one number of the logs, `monitor`; mode "min", "max", or "auto": by its name."""
 
-    def __init__(self, monitor, mode, best=None):
+    def __init__(self, monitor: str, mode: str, best: float | None = None) -> None:
         self.name = type(self).__name__
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"{self.name}: expected mode 'auto', 'min' or 'max', got {mode!r}")
@@ -24,19 +33,19 @@ class Monitor(Callback):
         self._first = (math.inf if self.mode == "min" else -math.inf) if best is None else float(best)
         self.best = self._first
 
-    def on_train_begin(self):
+    def on_train_begin(self) -> None:
         """ValueError for a number of validation where there is none."""
         if self.monitor.startswith("val_") and not self.params["validation"]:
             self.value({k: 0 for k in self.trainer.history if not k.startswith("val_") and k != "seconds"})
 
-    def value(self, logs):
+    def value(self, logs: dict[str, Any]) -> float:
         """The monitored number, or one sentence."""
         if self.monitor not in logs:
             raise ValueError(f"{self.name}: expected monitor to be one of {', '.join(logs)}, got {self.monitor!r}"
                              + (" (fit() has no validation_data)" if not self.params["validation"] else ""))
         return float(logs[self.monitor])
 
-    def better(self, value, reference, least=0.0):
+    def better(self, value: float, reference: float, least: float = 0.0) -> bool:
         """Whether value is better than reference by more than `least`; NaN never is."""
         return value + least < reference if self.mode == "min" else value - least > reference
 
@@ -50,23 +59,23 @@ class EarlyStopping(Monitor):
     has the weights of the best epoch, whatever the baseline; after an error it does not. `stopped_epoch`: 0, or the epoch
     that stopped, from 0; `best_epoch` likewise."""
 
-    def __init__(self, monitor="val_loss", min_delta=0.0, patience=0, mode="auto", baseline=None,
-                 restore_best_weights=False, start_from_epoch=0):
+    def __init__(self, monitor: str = "val_loss", min_delta: float = 0.0, patience: int = 0, mode: str = "auto",
+                 baseline: float | None = None, restore_best_weights: bool = False, start_from_epoch: int = 0) -> None:
         super().__init__(monitor, mode)
         if isinstance(patience, bool) or not isinstance(patience, int) or patience < 0:
             raise ValueError(f"EarlyStopping: expected patience of 0 or more, got {patience!r}")
         self.min_delta, self.patience, self.baseline = abs(float(min_delta)), patience, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
         self.wait = self.stopped_epoch = self.best_epoch = 0
-        self.best_weights = None
+        self.best_weights: Any = None
 
-    def on_train_begin(self):
+    def on_train_begin(self) -> None:
         """Start afresh: a callback may serve several fit()s."""
         super().on_train_begin()
         self.wait = self.stopped_epoch = self.best_epoch = 0
         self.best, self.best_weights = self._first, None
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Look at the epoch."""
         current = self.value(logs)
         if epoch < self.start_from_epoch:
@@ -84,16 +93,16 @@ class EarlyStopping(Monitor):
         elif self.wait >= self.patience and epoch > 0:
             self.stopped_epoch, self.trainer.stop_training = epoch, True
 
-    def on_train_end(self):
+    def on_train_end(self) -> None:
         """Restore the best weights."""
         if self.best_weights is not None:
             self.model.load_state_dict(self.best_weights)
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Counters, the best value and its weights."""
         return {k: getattr(self, k) for k in ("wait", "stopped_epoch", "best_epoch", "best", "best_weights")}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take what state_dict() gave."""
         self.__dict__.update(state)
 
@@ -105,31 +114,32 @@ class ModelCheckpoint(Monitor):
     What lw.load_checkpoint() reads, or with save_weights_only what lw.load() does. save_best_only: only when `monitor` is
     better than ever, and than initial_value_threshold. Folders are made."""
 
-    def __init__(self, filepath, monitor="val_loss", save_best_only=False, save_weights_only=False, mode="auto",
-                 save_freq="epoch", initial_value_threshold=None):
+    def __init__(self, filepath: File, monitor: str = "val_loss", save_best_only: bool = False,
+                 save_weights_only: bool = False, mode: str = "auto", save_freq: int | str = "epoch",
+                 initial_value_threshold: float | None = None) -> None:
         super().__init__(monitor, mode if save_best_only or mode != "auto" else "min", initial_value_threshold)
         check_every(self.name, "save_freq", save_freq)
         self.filepath, self.save_best_only, self.save_weights_only = os.fspath(filepath), save_best_only, save_weights_only
         self.save_freq, self.seen = save_freq, 0
 
-    def on_train_begin(self):
+    def on_train_begin(self) -> None:
         """Steps are counted from here; the best so far stays, as in Keras."""
         self.seen = 0
         if self.save_best_only:
             super().on_train_begin()
 
-    def on_train_batch_end(self, batch, logs):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
         """Save after every save_freq steps."""
         self.seen += 1
-        if self.save_freq != "epoch" and self.seen % self.save_freq == 0:
+        if isinstance(self.save_freq, int) and self.seen % self.save_freq == 0:
             self._save({"epoch": self.trainer.epoch + 1, "batch": batch + 1}, logs)
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Save after the epoch."""
         if self.save_freq == "epoch":
             self._save({"epoch": epoch + 1}, logs)
 
-    def _save(self, place, logs):
+    def _save(self, place: Any, logs: dict[str, Any]) -> None:
         if self.save_best_only:
             value = self.value(logs)
             if not self.better(value, self.best):
@@ -147,11 +157,11 @@ class ModelCheckpoint(Monitor):
         else:
             io.save_checkpoint(path, self.model, self.trainer.optimizer, self.trainer.schedule, about)
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """The best value, and the steps seen."""
         return {"best": self.best, "seen": self.seen}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take what state_dict() gave."""
         self.__dict__.update(state)
 
@@ -162,14 +172,15 @@ class LearningRateScheduler(Callback):
 
     Puts "learning_rate", that of the epoch in the first group, into the logs. A schedule by steps is fit(schedule=)."""
 
-    def __init__(self, schedule, monitor="val_loss"):
+    def __init__(self, schedule: LRScheduler | Callable[..., float], monitor: str = "val_loss") -> None:
         if not callable(schedule) and not isinstance(schedule, LRScheduler):
             raise TypeError(f"LearningRateScheduler: expected a function of (epoch, lr) or a schedule of optim.lr_scheduler, "
                             f"got {type(schedule).__name__}")
-        self.schedule, self.own = schedule, isinstance(schedule, LRScheduler)
+        self.schedule: Any = schedule
+        self.own = isinstance(schedule, LRScheduler)
         self.watch = Monitor(monitor, "min") if isinstance(schedule, ReduceLROnPlateau) else None
 
-    def on_train_begin(self):
+    def on_train_begin(self) -> None:
         """ValueError for a number of validation where there is none, or for another optimizer's schedule."""
         if self.own and self.schedule.optimizer is not self.trainer.optimizer:
             raise ValueError("LearningRateScheduler: expected a schedule on the trainer's optimizer, got one on another")
@@ -177,7 +188,7 @@ class LearningRateScheduler(Callback):
             self.watch.name, self.watch.trainer, self.watch.params = type(self).__name__, self.trainer, self.params
             self.watch.on_train_begin()
 
-    def on_epoch_begin(self, epoch):
+    def on_epoch_begin(self, epoch: int) -> None:
         """Ask the function."""
         for group in self.trainer.optimizer.param_groups if not self.own else ():
             lr = self.schedule(epoch, group["lr"])
@@ -186,7 +197,7 @@ class LearningRateScheduler(Callback):
                                  f"epoch {epoch}")
             group["lr"] = float(lr)
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Note the rate, then step the schedule."""
         logs["learning_rate"] = self.trainer.optimizer.param_groups[0]["lr"]
         if self.watch:
@@ -194,11 +205,11 @@ class LearningRateScheduler(Callback):
         elif self.own:
             self.schedule.step()
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """The schedule's; a function has none."""
         return self.schedule.state_dict() if self.own else {}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take what state_dict() gave."""
         if self.own:
             self.schedule.load_state_dict(state)

@@ -1,12 +1,20 @@
 """Callbacks that tell what happens: a bar and lines, CSV, TensorBoard."""
+from __future__ import annotations
+
 import csv
 import os
 import re
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .base import Callback, check_every
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .._types import File
 
 
 class CSVLogger(Callback):
@@ -15,15 +23,16 @@ class CSVLogger(Callback):
     The file is begun anew, or with append continued, without a second header. A resumed run takes away the lines that its
     checkpoint does not know."""
 
-    def __init__(self, filename, separator=",", append=False):
+    def __init__(self, filename: File, separator: str = ",", append: bool = False) -> None:
         self.filename, self.separator, self.append = os.fspath(filename), separator, append
-        self.keys = self.size = None
+        self.keys: list[str] | None = None
+        self.size: int | None = None
 
-    def on_train_begin(self):
+    def on_train_begin(self) -> None:
         """A new file, unless lines are to be appended."""
         self.keys = self.size = None
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Write the line."""
         path = Path(self.filename)
         self.keys = self.keys or sorted(logs)
@@ -37,11 +46,11 @@ class CSVLogger(Callback):
             out.writerows([["epoch", *self.keys]] * header + [[epoch, *(logs.get(k, "NA") for k in self.keys)]])
         self.size = path.stat().st_size
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """The columns, and how long the file is."""
         return {"keys": self.keys, "size": self.size}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take what state_dict() gave."""
         self.__dict__.update(state)
 
@@ -53,14 +62,16 @@ class TensorBoard(Callback):
 
     ImportError where tensorboardX is not installed. TensorBoard drops what a resumed run writes again."""
 
-    def __init__(self, log_dir="logs", histogram_freq=0, update_freq="epoch"):
+    def __init__(self, log_dir: File = "logs", histogram_freq: int = 0, update_freq: int | str = "epoch") -> None:
         check_every("TensorBoard", "update_freq", update_freq)
         if isinstance(histogram_freq, bool) or not isinstance(histogram_freq, int) or histogram_freq < 0:
             raise ValueError(f"TensorBoard: expected histogram_freq of 0 or more, got {histogram_freq!r}")
         self.log_dir, self.histogram_freq, self.update_freq = os.fspath(log_dir), histogram_freq, update_freq
-        self.step, self.writers, self.purge = 0, {}, {}
+        self.step = 0
+        self.writers: dict[str, Any] = {}
+        self.purge: dict[str, int] = {}
 
-    def on_train_begin(self):
+    def on_train_begin(self) -> None:
         """Steps are counted from here."""
         try:
             import tensorboardX  # noqa: F401
@@ -68,21 +79,21 @@ class TensorBoard(Callback):
             raise ImportError("callbacks.TensorBoard needs tensorboardX: pip install lanewise[tensorboard]") from None
         self.step, self.purge = 0, {}
 
-    def _writer(self, name):
+    def _writer(self, name: str) -> Any:
         if name not in self.writers:
             from tensorboardX import SummaryWriter
             self.writers[name] = SummaryWriter(os.path.join(self.log_dir, name), purge_step=self.purge.get(name))
         return self.writers[name]
 
-    def on_train_batch_end(self, batch, logs):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
         """Numbers of the step."""
         self.step += 1
-        if self.update_freq != "epoch" and self.step % self.update_freq == 0:
+        if isinstance(self.update_freq, int) and self.step % self.update_freq == 0:
             for name, value in {**logs, "learning_rate": self.trainer.optimizer.param_groups[0]["lr"]}.items():
                 if name != "size":
                     self._writer("batch").add_scalar(f"batch_{name}", value, self.step)
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Numbers of the epoch."""
         for name, value in {"learning_rate": self.trainer.optimizer.param_groups[0]["lr"], **logs}.items():
             validation = name.startswith("val_")
@@ -94,22 +105,22 @@ class TensorBoard(Callback):
         for writer in self.writers.values():
             writer.flush()
 
-    def on_train_end(self):
+    def on_train_end(self) -> None:
         """Close the files."""
         for writer in self.writers.values():
             writer.close()
         self.writers = {}
 
-    def on_train_error(self, error):
+    def on_train_error(self, error: BaseException) -> None:
         """Close the files."""
         self.on_train_end()
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """How many steps were made, and the first of each file that is still to come."""
         return {"step": self.step, "purge": {"train": self.trainer.epoch, "validation": self.trainer.epoch,
                                             "batch": self.step + 1}}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take what state_dict() gave."""
         self.__dict__.update(state)
 
@@ -122,16 +133,17 @@ class ProgressBar(Callback):
     BAR = "{desc} |{bar}|"
     UPDATE = 0.1            # seconds between two pictures of the bar
 
-    def __init__(self, live=None, unit="samples"):
+    def __init__(self, live: bool | None = None, unit: str = "samples") -> None:
         self.live = (sys.stderr.isatty() or "ipykernel" in sys.modules) if live is None else live
-        self.unit, self.bar, self.done = unit, None, 0
+        self.unit, self.done = unit, 0
+        self.bar: Any = None
         self.start, self.shown = time.perf_counter(), 0.0
 
-    def on_train_begin(self):
+    def on_train_begin(self) -> None:
         """Start the clock."""
         self.start, self.shown, self.done = time.perf_counter(), 0.0, 0
 
-    def _line(self, epoch, logs):
+    def _line(self, epoch: int, logs: dict[str, Any]) -> str:
         words = [f"epoch {epoch + 1:>{len(str(self.params['epochs']))}}/{self.params['epochs']}"]
         for name, value in logs.items():
             if name != "size":
@@ -139,7 +151,7 @@ class ProgressBar(Callback):
                 words.append(f"{name} {100 * value:5.1f} %" if share else f"{name} {value:.4f}")
         return "  ".join([*words, f"{self.done / max(time.perf_counter() - self.start, 1e-9):9,.0f} {self.unit}/s"])
 
-    def on_train_batch_end(self, batch, logs):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
         """Move the bar."""
         self.done += logs["size"]
         if not self.live:
@@ -157,18 +169,18 @@ class ProgressBar(Callback):
             self.bar.set_description_str(self._line(self.trainer.epoch, logs))
             self.shown = now
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Write the line."""
         if self.bar is not None:
             self.bar.clear()
         print(self._line(epoch, logs), flush=True)
 
-    def on_train_end(self):
+    def on_train_end(self) -> None:
         """Take the bar away."""
         if self.bar is not None:
             self.bar.close()
             self.bar = None
 
-    def on_train_error(self, error):
+    def on_train_error(self, error: BaseException) -> None:
         """Take the bar away."""
         self.on_train_end()

@@ -1,21 +1,29 @@
 """What is done to the images of a training batch on their way into lanes. Kernels: kernels/augment.pxi."""
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import ShapeError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .._types import Shape
 
 PADS = ("zero", "edge", "reflect")
 NOT, WHOLE, BETWEEN = range(3)          # how images are moved, in the kernels' words
 
 
-def _number(name, value, low=0.0, high=math.inf):
+def _number(name: str, value: Any, low: float = 0.0, high: float = math.inf) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high or math.isinf(value):
         limits = f"of {low:g} or more" if math.isinf(high) else f"from {low:g} to {high:g}"
         raise ValueError(f"Augment expected {name} to be a number {limits}, got {value!r}")
     return float(value)
 
 
-def _whole(name, value):
+def _whole(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"Augment expected {name} to be a whole number of pixels, got {value!r}")
     return value
@@ -50,13 +58,13 @@ class Augment:
     pad: str = "zero"
     flip: bool = False
     rotate: float = 0.0
-    scale: tuple = (1.0, 1.0)
+    scale: tuple[float, float] = (1.0, 1.0)
     cutout: int = 0
     brightness: float = 0.0
     contrast: float = 0.0
     mixup: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.pad not in PADS:
             raise ValueError(f"Augment expected pad 'zero', 'edge' or 'reflect', got {self.pad!r}")
         if not isinstance(self.flip, bool):
@@ -71,10 +79,10 @@ class Augment:
             object.__setattr__(self, name, value)
         object.__setattr__(self, "_hash", hash((*clean.values(), self.pad, self.flip)))     # every step asks for it
 
-    def __hash__(self):
-        return self._hash
+    def __hash__(self) -> int:
+        return self._hash                               # type: ignore[attr-defined]
 
-    def check(self, shape):
+    def check(self, shape: Shape) -> None:
         """ShapeError unless images (C, H, W) of this shape can be changed so."""
         if len(shape) != 3:
             raise ShapeError(f"Augment expected images (N, C, H, W), got (N, {', '.join(map(str, shape))})")
@@ -83,16 +91,16 @@ class Augment:
                              f"{shape[1]}x{shape[2]}")
 
     @property
-    def move(self):
+    def move(self) -> int:
         """How images are moved: not, by whole pixels, or between pixels."""
         return BETWEEN if self.rotate or self.scale != (1, 1) else WHOLE if self.shift or self.flip else NOT
 
-    def room(self, shape, kind, real_bytes):
+    def room(self, shape: Shape, kind: str, real_bytes: int) -> int:
         """Lanes that moved images (C, H, W) of a shard take: bytes stay bytes where they move by whole pixels."""
         numbers = math.prod(shape) if self.move else 0
         return -(-numbers // real_bytes) if self.move == WHOLE and kind == "uint8" else numbers
 
-    def fields(self):
+    def fields(self) -> dict[str, Any]:
         """Those of the instruction."""
         return dict(move=self.move, pad=PADS.index(self.pad), flip=int(self.flip), mix=int(self.mixup > 0), shift=self.shift,
                     tone=int(self.brightness > 0 or self.contrast > 0), cutout=self.cutout, turn=math.radians(self.rotate),

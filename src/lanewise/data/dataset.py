@@ -1,5 +1,8 @@
 """Labelled images in memory or on disk, and the batches drawn from them."""
+from __future__ import annotations
+
 import copy
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,15 +12,23 @@ from ..rng import as_rng
 from .augment import Augment
 from .pixels import statistics
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
 
-def check_batch_size(value):
+    from numpy.typing import ArrayLike
+
+    from .._types import Array, Seed, Shape
+
+
+def check_batch_size(value: Any) -> int:
     """The batch size, or one sentence."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"expected a batch_size of 1 or more, got {value!r}")
     return int(value)
 
 
-def rows(n, batch_size, shuffle=True, drop_last=False, rng=None):
+def rows(n: int, batch_size: int, shuffle: bool = True, drop_last: bool = False, rng: Seed = None) -> Iterator[Array]:
     """Yield the row numbers of each batch over n samples."""
     size = check_batch_size(batch_size)
     order = as_rng(rng).permutation(n) if shuffle else np.arange(n)
@@ -31,23 +42,24 @@ class Batch:
     `augment`: an Augment, with `draws`: (key of its random numbers, position of the first row, parts of mixtures or None).
     `np.asarray(batch)` is the same batch as an array of floating-point numbers, augmented alike."""
 
-    def __init__(self, images, index, scale=None, augment=None, draws=()):
+    def __init__(self, images: Array, index: Array, scale: tuple[float, ...] | None = None, augment: Augment | None = None,
+                 draws: tuple[Any, ...] = ()) -> None:
         self.images, self.index, self.scale, self.augment, self.draws = images, index, scale, augment, draws
 
     @property
-    def shape(self):
+    def shape(self) -> Shape:
         """(N, C, H, W)."""
         return (len(self.index), *self.images.shape[1:])
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.index)
 
-    def as_leaf(self):
+    def as_leaf(self) -> tuple[tuple[Any, ...], Feed]:
         """What graph.leaf() asks: the signature of the input, and what is bound to it."""
         return ((self.images.shape[1:], self.images.dtype.name, self.scale, False, self.augment),
                 Feed(self.images, self.index, draws=self.draws))
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if self.augment is not None:
             return np.asarray(as_value(self).numpy(), dtype)
         x = self.images[self.index]
@@ -55,11 +67,11 @@ class Batch:
             x = x.astype(np.float32)
             c = len(self.scale) // 2
             shape = (1, c) + (1,) * (x.ndim - 2)
-            x = x * np.float32(self.scale[:c]).reshape(shape) + np.float32(self.scale[c:]).reshape(shape)
+            x = x * np.array(self.scale[:c], np.float32).reshape(shape) + np.array(self.scale[c:], np.float32).reshape(shape)
         return np.asarray(x, dtype)
 
 
-def _labels(labels, classes):
+def _labels(labels: Array, classes: Sequence[str] | None) -> tuple[Array, list[str] | None]:
     """(int64 labels, names of the classes or None) of integers, or of strings, which are the names."""
     if labels.dtype.kind in "iu":
         return np.ascontiguousarray(labels, np.int64), list(classes) if classes is not None else None
@@ -86,7 +98,8 @@ class Dataset:
     C-contiguous. augment: an Augment that batches() applies. ShapeError, DtypeError or LabelError for arrays that do not fit
     together."""
 
-    def __init__(self, images, labels, mean=0.0, std=1.0, classes=None, augment=None):
+    def __init__(self, images: ArrayLike, labels: ArrayLike, mean: ArrayLike = 0.0, std: ArrayLike = 1.0,
+                 classes: Sequence[str] | None = None, augment: Augment | None = None) -> None:
         mapped, images, labels = isinstance(images, np.memmap), np.asarray(images), np.asarray(labels)
         if images.dtype not in (np.uint8, np.float32, np.float64):
             raise DtypeError(f"Dataset expected uint8 or float32 images, got {images.dtype}")
@@ -100,11 +113,14 @@ class Dataset:
             raise ShapeError(f"Dataset expected a C-contiguous memory map, which it need not read whole, got strides "
                              f"{images.strides} for shape {images.shape}: use subset() for some of its rows")
         self.labels, self.classes = _labels(labels, classes)
-        self._array, self._rows, self._n_classes, self.scale = np.ascontiguousarray(images), None, None, None
+        self._array = np.ascontiguousarray(images)
+        self._rows: Array | None = None
+        self._n_classes: int | None = None
+        self.scale: tuple[float, ...] | None = None
         self._set_scale(mean, std)
         self.augment = self._checked(augment)
 
-    def _set_scale(self, mean, std):
+    def _set_scale(self, mean: ArrayLike, std: ArrayLike) -> None:
         channels = self.shape[0] if len(self.shape) == 3 else 1
         self.mean, self.std = (tuple(float(v) for v in np.broadcast_to(a, channels)) for a in (mean, std))
         if min(self.std) <= 0:
@@ -112,36 +128,36 @@ class Dataset:
         if self._array.dtype == np.uint8:
             self.scale = (*(1 / 255 / s for s in self.std), *(-m / s for m, s in zip(self.mean, self.std)))
 
-    def _checked(self, augment):
+    def _checked(self, augment: Augment | None) -> Augment | None:
         if augment is not None:
             if not isinstance(augment, Augment):
                 raise TypeError(f"Dataset expected augment to be an Augment, got {type(augment).__name__}")
             augment.check(self.shape)
         return augment
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
     @property
-    def images(self):
+    def images(self) -> Array:
         """(N, C, H, W): the array that was given, or of a subset() a copy of its rows."""
         return self._array if self._rows is None else self._array[self._rows]
 
     @property
-    def shape(self):
+    def shape(self) -> Shape:
         """(C, H, W) of an image."""
         return self._array.shape[1:]
 
     @property
-    def n_classes(self):
+    def n_classes(self) -> int:
         """How many classes there are: the names given, or the greatest label + 1; of a subset, those of the whole."""
         return self._n_classes or (len(self.classes) if self.classes else int(self.labels.max()) + 1)
 
-    def _places(self, index):
+    def _places(self, index: Array) -> Array:
         # rows of the array
         return index if self._rows is None else self._rows[index]
 
-    def _index(self, who, index):
+    def _index(self, who: str, index: ArrayLike) -> Array:
         index = np.asarray(index)
         if index.dtype == bool and index.shape == (len(self),):
             return np.flatnonzero(index)
@@ -150,7 +166,7 @@ class Dataset:
             raise DataError(f"{who} expected rows from 0 to {len(self) - 1}, got {int(index.min())} to {int(index.max())}")
         return index
 
-    def subset(self, index):
+    def subset(self, index: ArrayLike) -> Dataset:
         """The Dataset of the rows `index` (integers, in their order, or a mask (N,) of booleans): a view, whose images are
         those of this one's array. It keeps the classes, mean, std and augmentation. DataError for rows that are not there, or
         none."""
@@ -162,13 +178,13 @@ class Dataset:
         new._n_classes = self.n_classes                 # a class may have no image here
         return new
 
-    def augmented(self, augment):
+    def augmented(self, augment: Augment | None) -> Dataset:
         """The same images, which batches() changes by an Augment; None for no longer."""
         new = copy.copy(self)
         new.augment = self._checked(augment)
         return new
 
-    def normalised(self, mean=None, std=None):
+    def normalised(self, mean: ArrayLike | None = None, std: ArrayLike | None = None) -> Dataset:
         """The same images, uint8, that enter a network with this mean and std of each channel, pixels of 0..1; by default
         with their own (statistics()), so that each channel has mean 0 and variance 1. A channel of one value gets std 1.
         DtypeError for floating-point images, which enter as they are."""
@@ -182,30 +198,32 @@ class Dataset:
         new._set_scale(mean, std)
         return new
 
-    def batch(self, index=None):
+    def batch(self, index: ArrayLike | None = None) -> tuple[Batch, Array]:
         """(Batch, labels) of the rows `index`, or of all; never augmented."""
         index = np.arange(len(self)) if index is None else self._index("batch", index)
         return Batch(self._array, self._places(index), self.scale), self.labels[index]
 
-    def batches(self, batch_size, shuffle=True, drop_last=False, rng=None, augment=True):
+    def batches(self, batch_size: int, shuffle: bool = True, drop_last: bool = False, rng: Seed = None,
+                augment: bool = True) -> Iterator[tuple[Batch, Array]]:
         """Yield (Batch, labels) over the whole set, in a new random order each time unless shuffle is False.
 
         A Dataset with an Augment changes its images, with new numbers each time, unless augment is False; with mixup the labels
         are probabilities (N, classes) of the images' number type, float32 for uint8."""
-        rng, at, changed = as_rng(rng), 0, augment and self.augment is not None
+        rng, at = as_rng(rng), 0
+        changed = self.augment if augment else None
         for index in rows(len(self), batch_size, shuffle, drop_last, rng):
             batch, labels = Batch(self._array, self._places(index), self.scale), self.labels[index]
-            if changed:
+            if changed is not None:
                 if at == 0:                             # after the order, which is the same with an augmentation and without
-                    key, mixup = int(rng.integers(1 << 63)), self.augment.mixup
+                    key, mixup = int(rng.integers(1 << 63)), changed.mixup
                     parts = rng.beta(mixup, mixup, len(self)) if mixup else None
-                own = parts[at:at + len(index)] if mixup else None
-                batch.augment, batch.draws = self.augment, (key, at, own)
-                labels = self._mixed(labels, own) if mixup else labels
+                own = None if parts is None else parts[at:at + len(index)]
+                batch.augment, batch.draws = changed, (key, at, own)
+                labels = labels if own is None else self._mixed(labels, own)
                 at += len(index)
             yield batch, labels
 
-    def _mixed(self, labels, parts):
+    def _mixed(self, labels: Array, parts: Array) -> Array:
         # Sample i's partner is i ^ 1; a last one without is its own.
         n = len(labels)
         each, other = np.arange(n), np.minimum(np.arange(n) ^ 1, n - 1)

@@ -1,6 +1,9 @@
 """Images in folders, one folder a class. Pillow reads them."""
+from __future__ import annotations
+
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,13 +11,20 @@ from ..errors import DataError
 from .dataset import Dataset
 from .pixels import statistics
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from .._types import File, Size
+
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 PARTS = {"test", "testing", "train", "training", "val", "valid", "validation"}
 GRAY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
 ORIENTATION = 0x0112            # the EXIF tag: 5 to 8 exchange height and width
 
 
-def from_folder(path, size=None, channels=None, classes=None):
+def from_folder(path: File, size: Size | None = None, channels: int | None = None,
+                classes: Sequence[str] | None = None) -> Dataset:
     """A Dataset of the images below path/CLASS/, one sub-folder a class, (N, C, H, W) uint8; mean and std are those of its
     own pixels.
 
@@ -62,7 +72,7 @@ def from_folder(path, size=None, channels=None, classes=None):
     return Dataset(images, np.array(labels), mean, np.where(std > 0, std, 1), classes)
 
 
-def _classes(path, classes):
+def _classes(path: Path, classes: Sequence[str] | None) -> Sequence[str]:
     if not path.is_dir():
         what = "a file" if path.exists() else "nothing there"
         raise DataError(f"{path}: expected a folder with one sub-folder a class, got {what}")
@@ -81,7 +91,7 @@ def _classes(path, classes):
     return there
 
 
-def _open(file, read):
+def _open(file: Any, read: Any) -> Any:
     from PIL import Image
     try:
         with Image.open(file) as image:
@@ -93,17 +103,17 @@ def _open(file, read):
         raise DataError(f"{file}: cannot be read as an image ({reason})") from None
 
 
-def _head(file):
+def _head(file: Any) -> Any:
     """(whether it is gray, (height, width) as it is to be seen) from the file's head."""
-    def read(image):
+    def read(image: Any) -> Any:
         turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         return image.mode in GRAY, image.size if turned else image.size[::-1]
     return _open(file, read)
 
 
-def _read(to, file, size):
+def _read(to: Any, file: Any, size: Any) -> None:
     """Fill (C, H, W) uint8 with an image's pixels."""
-    def read(image):
+    def read(image: Any) -> None:
         from PIL import Image, ImageOps
         image = ImageOps.exif_transpose(image)
         if image.mode[0] == "I":                        # 16 bits, which convert() would cut off at 255

@@ -1,12 +1,21 @@
 """The mean and spread of pixels, without more than a piece of them in memory."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..errors import DtypeError, ShapeError
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from .._types import Array
+
 PIECE = 1 << 24                 # bytes of images at a time
 
 
-def statistics(images, index=None):
+def statistics(images: ArrayLike, index: Array | None = None) -> tuple[Array, Array]:
     """(mean (C,), std (C,)) of each channel's pixels over images (N, C, H, W), of all of them or the rows `index`; of other
     shapes one number each. float64; std = sqrt(mean((x - mean)^2)).
 

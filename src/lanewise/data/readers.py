@@ -1,14 +1,23 @@
 """File formats: IDX (MNIST, Fashion-MNIST), the CIFAR-10 binary version, .npz."""
+from __future__ import annotations
+
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import DataError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .._types import Array, File
+
 _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
-def _bytes(path):
+def _bytes(path: File) -> bytes:
     path = Path(path)
     try:
         raw = path.read_bytes()
@@ -24,7 +33,7 @@ def _bytes(path):
     return raw
 
 
-def read_idx(path):
+def read_idx(path: File) -> Array:
     """The array of an IDX file, raw or gzip: two zero bytes, a type byte, the rank, big-endian sizes, the numbers.
 
     DataError for a file that is missing, of another format, or not of the length that its header says.
@@ -41,11 +50,11 @@ def read_idx(path):
     return np.frombuffer(raw, dtype, offset=head).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
-def read_cifar10(paths):
+def read_cifar10(paths: File | Iterable[File]) -> tuple[Array, Array]:
     """(images (N, 3, 32, 32) uint8, labels (N,) int64) of CIFAR-10's binary files: a label byte, then 3072 pixels, red,
     green, blue planes. DataError for a file that is not whole records, or has a label above 9.
     Source: Krizhevsky 2009, the description with the data set."""
-    paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     images, labels = [], []
     for path in paths:
         raw = np.frombuffer(_bytes(path), np.uint8)
@@ -60,7 +69,7 @@ def read_cifar10(paths):
     return np.concatenate(images), np.concatenate(labels)
 
 
-def read_npz(path):
+def read_npz(path: File) -> dict[str, Array]:
     """{name: array} of a NumPy .npz file. Pickled objects are refused. DataError for a file that is not one, or damaged."""
     import zipfile
     import zlib

@@ -1,6 +1,9 @@
 """The sets that have a name: one inside the package, three that are looked for on disk or downloaded."""
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,13 +11,18 @@ from ..errors import DataError
 from .dataset import Dataset
 from .readers import read_cifar10, read_idx
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .._types import Array
+
 FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 DIGITS = [str(i) for i in range(10)]
 CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 IDX = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
 BATCHES = [f"cifar-10-batches-bin/{b}.bin" for b in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")]
 
-SETS = {
+SETS: dict[str, dict[str, Any]] = {
     "fashion-mnist-mini": dict(classes=FASHION, mean=0.2860, std=0.3530),
     "fashion-mnist": dict(classes=FASHION, mean=0.2860, std=0.3530,
                           url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -30,12 +38,12 @@ SETS = {
 with their MD5 sums, as the sets' own pages give them."""
 
 
-def home():
+def home() -> Path:
     """Where full sets are: $LANEWISE_DATA, or ~/.cache/lanewise."""
     return Path(os.environ.get("LANEWISE_DATA") or "~/.cache/lanewise").expanduser()
 
 
-def _download(name, folder, missing):
+def _download(name: str, folder: Path, missing: list[str]) -> None:
     state = f"the data set '{name}' is not whole in {folder} (no {missing[0]})"
     try:
         import pooch
@@ -53,19 +61,19 @@ def _download(name, folder, missing):
                         f"files there, or set LANEWISE_DATA") from None
 
 
-def _find(name, folder):
+def _find(name: str, folder: Path) -> tuple[list[Any], list[str]]:
     """(paths, names of those that are not there); an IDX file may be raw or gzip."""
     names, endings = (BATCHES, [""]) if name == "cifar-10" else (IDX, ["", ".gz"])
     found = [next((p for e in endings if (p := folder / (f + e)).is_file()), None) for f in names]
     return found, [f for f, p in zip(names, found) if p is None]
 
 
-def where(name):
+def where(name: str) -> str | None:
     """"in the package", "here", or None for a set that load() would have to download."""
     return "in the package" if name == "fashion-mnist-mini" else None if _find(name, home() / name)[1] else "here"
 
 
-def load(name):
+def load(name: str) -> tuple[Dataset, Dataset]:
     """(training Dataset, test Dataset) of "fashion-mnist-mini" (in the package), "mnist", "fashion-mnist" or "cifar-10".
 
     Full sets are read from home()/NAME, in the formats that they are published in, and downloaded there with pooch (extra
@@ -84,10 +92,11 @@ def load(name):
         parts = [read_cifar10(files[:5]), read_cifar10(files[5:])]
     else:
         parts = [_images(*files[:2]), _images(*files[2:])]
-    return tuple(Dataset(x, y, spec["mean"], spec["std"], spec["classes"]) for x, y in parts)
+    first, second = (Dataset(x, y, spec["mean"], spec["std"], spec["classes"]) for x, y in parts)
+    return first, second
 
 
-def _images(images, labels):
+def _images(images: Any, labels: Any) -> tuple[Array, Array]:
     x, y = read_idx(images), read_idx(labels)
     if x.ndim != 3 or x.dtype != np.uint8 or y.shape != x.shape[:1]:
         raise DataError(f"{images}: expected uint8 images (N, H, W) with a label each, got {x.dtype} {x.shape} and "

@@ -1,24 +1,37 @@
 """What Trainer trains on: a Dataset, arrays, or batches that somebody else makes. Each has batches()."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..errors import DataError, ShapeError
 from ..graph import leaf
 from .dataset import Batch, Dataset, check_batch_size, rows
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from .._types import Array, Seed
+
 
 class Arrays:
     """(x, y) arrays as batches: what a Dataset does, for any kind of target."""
 
-    def __init__(self, x, y):
+    def __init__(self, x: Any, y: ArrayLike) -> None:
         (_, _, self.scale, *_), feed = leaf(np.asarray(x) if isinstance(x, Batch) else x)
         self.x, self.y = feed.array, np.asarray(y)
         if self.y.shape[:1] != self.x.shape[:1]:
             raise ShapeError(f"expected as many targets as inputs ({len(self.x)}), got targets of shape {self.y.shape}")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.x)
 
-    def batches(self, batch_size, shuffle=True, rng=None, augment=True):
+    def batches(self, batch_size: int, shuffle: bool = True, rng: Seed = None,
+                augment: bool = True) -> Iterator[tuple[Batch, Array]]:
         """Yield (Batch, targets)."""
         for index in rows(len(self), batch_size, shuffle, rng=rng):
             yield Batch(self.x, index, self.scale), self.y[index]
@@ -27,10 +40,11 @@ class Arrays:
 class Batches:
     """An iterable of batches (x, y), a DataLoader for example: taken as they come, anew for each pass."""
 
-    def __init__(self, source):
+    def __init__(self, source: Iterable[Any]) -> None:
         self.source = source
 
-    def batches(self, batch_size=None, shuffle=True, rng=None, augment=True):
+    def batches(self, batch_size: int | None = None, shuffle: bool = True, rng: Seed = None,
+                augment: bool = True) -> Iterator[tuple[Any, Array]]:
         """Yield (x, targets). DataError when there is none, as from an iterator that an earlier pass has used up; TypeError or
         ShapeError for what is not a batch."""
         number = 0
@@ -48,7 +62,7 @@ class Batches:
                 "__iter__ starts anew" if iter(self.source) is self.source else "the iterable is empty"))
 
 
-def as_source(data):
+def as_source(data: Any) -> Any:
     """A Dataset, (x, y) arrays or an iterable of batches, as something with batches(); TypeError for anything else."""
     if isinstance(data, Dataset):
         return data
@@ -62,12 +76,12 @@ def as_source(data):
     raise TypeError(f"expected (x, y) arrays or a Dataset, got {type(data).__name__}")
 
 
-def count_batches(source, batch_size):
+def count_batches(source: Any, batch_size: int) -> int | None:
     """How many batches a pass has; None where the source cannot tell."""
     size = check_batch_size(batch_size)
     if not isinstance(source, Batches):
         return -(-len(source) // size)
     try:
-        return len(source.source)
+        return len(source.source)                       # type: ignore[arg-type]
     except TypeError:                                   # also what a DataLoader of unknown length raises
         return None

@@ -1,5 +1,8 @@
 """A set in two: one part to train on, one to validate with."""
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -7,8 +10,17 @@ from ..errors import DataError, ShapeError
 from ..rng import as_rng
 from .dataset import Dataset
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
-def split(data, fraction=0.2, seed=None, stratify=True):
+    from numpy.typing import ArrayLike
+
+    from .._types import Array, Seed
+
+
+def split(data: Dataset | Sequence[ArrayLike], fraction: float = 0.2, seed: Seed = None,
+          stratify: bool = True) -> tuple[Any, Any]:
     """(training, validation): the rows of a Dataset, or of arrays (x, y, ...), in two parts at random; the order stays.
 
     fraction: of the N rows that go to the second part, ceil(fraction N) of them, or how many (an integer), as scikit-learn's
@@ -17,25 +29,25 @@ def split(data, fraction=0.2, seed=None, stratify=True):
     draws from lanewise's own. Parts of a Dataset are views (Dataset.subset), the second without its augmentation; parts of
     arrays are tuples of copies. ValueError for a fraction that leaves a part empty, or fewer rows in a part than classes;
     DataError for a class of one image, or targets that are not classes; ShapeError for arrays of different lengths."""
-    whole = isinstance(data, Dataset)
-    arrays = () if whole else tuple(np.asarray(a) for a in data)
-    if not whole and (not arrays or any(a.ndim == 0 or len(a) != len(arrays[0]) for a in arrays)):
+    whole = data if isinstance(data, Dataset) else None
+    arrays = () if isinstance(data, Dataset) else tuple(np.asarray(a) for a in data)
+    if whole is None and (not arrays or any(a.ndim == 0 or len(a) != len(arrays[0]) for a in arrays)):
         raise ShapeError(f"split expected a Dataset or arrays of one length, got shapes {[a.shape for a in arrays]}")
-    n = len(data) if whole else len(arrays[0])
+    n = len(arrays[0]) if whole is None else len(whole)
     second = _count(fraction, n)
     rng = as_rng(seed)
     if stratify:
-        chosen = _stratified(data.labels if whole else arrays[1] if len(arrays) > 1 else None, n, second, rng)
+        chosen = _stratified(whole.labels if whole is not None else arrays[1] if len(arrays) > 1 else None, n, second, rng)
     else:
         chosen = rng.permutation(n)[:second]
     mask = np.zeros(n, bool)
     mask[chosen] = True
-    if whole:
-        return data.subset(~mask), data.subset(mask).augmented(None)
+    if whole is not None:
+        return whole.subset(~mask), whole.subset(mask).augmented(None)
     return tuple(a[~mask] for a in arrays), tuple(a[mask] for a in arrays)
 
 
-def _count(fraction, n):
+def _count(fraction: Any, n: int) -> int:
     if isinstance(fraction, (int, np.integer)) and not isinstance(fraction, bool):
         count = int(fraction)
     elif isinstance(fraction, (float, np.floating)) and 0 < fraction < 1:
@@ -47,7 +59,7 @@ def _count(fraction, n):
     return count
 
 
-def _stratified(labels, n, second, rng):
+def _stratified(labels: Any, n: int, second: int, rng: np.random.Generator) -> Array:
     if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iuUO":
         what = "none" if labels is None else f"{labels.dtype} of shape {labels.shape}"
         raise DataError(f"split expected class labels (N,) to stratify by, got {what}: pass stratify=False")

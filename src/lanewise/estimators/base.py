@@ -1,6 +1,10 @@
 """What the estimators share: fit, partial_fit and predict around a Trainer; labels and targets.
 
 N samples of F features; O outputs: classes, or columns of a regression's targets."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
@@ -14,6 +18,16 @@ from ..errors import LabelError
 from ..rng import drawing_from
 from ..train import CHUNK, Trainer
 
+if TYPE_CHECKING:
+    from typing import Any
+    from typing_extensions import Self
+
+    from numpy.typing import ArrayLike
+
+    from .._types import Array
+    from ..graph import Value
+    from ..loss import Loss
+
 
 class NetworkEstimator(BaseEstimator):
     """The base: a subclass builds `model_` and the optimizer, and says what an epoch's end does to the rate.
@@ -21,7 +35,7 @@ class NetworkEstimator(BaseEstimator):
     Fitted: `model_` (the network, in evaluation mode), `n_iter_` (epochs done), `loss_` and `loss_curve_` (mean training loss
     of an epoch), `n_features_in_`; with early stopping `validation_scores_` and `best_validation_score_`."""
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train on X (N, F) and y; returns self. A sample of weight w counts as w samples in its batch's mean, one of weight 0
         as if it were not there. ValueError, in scikit-learn's words, for NaN, infinity or shapes that do not fit."""
         self._validate_params()
@@ -43,7 +57,7 @@ class NetworkEstimator(BaseEstimator):
                 self.model_.eval()
         return self
 
-    def _partial_fit(self, X, y, sample_weight, learn_classes):
+    def _partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, learn_classes: bool) -> Self:
         self._validate_params()
         if self.early_stopping:
             raise ValueError(f"{type(self).__name__}.partial_fit: expected early_stopping=False, got True")
@@ -66,7 +80,7 @@ class NetworkEstimator(BaseEstimator):
 
     # -- what comes in ------------------------------------------------------------------------------------------------
 
-    def _training_data(self, X, y, sample_weight, first):
+    def _training_data(self, X: Any, y: Any, sample_weight: Any, first: Any) -> Any:
         X, y = validate_data(self, self._flat(X, first), y, reset=first, dtype=self._dtype(X, True), order="C",
                              **self._y_checks)
         if sample_weight is None:
@@ -79,16 +93,16 @@ class NetworkEstimator(BaseEstimator):
             raise ValueError(f"{type(self).__name__}: expected a sample_weight above zero, got weights that are all zero")
         return (X, y, weight) if counts.all() else (X[counts], y[counts], weight[counts])
 
-    def _flat(self, X, first):
+    def _flat(self, X: Any, first: Any) -> Any:
         return X                                        # CNNs make rows (N, F) of images here
 
-    def _dtype(self, X, fitting):
+    def _dtype(self, X: Any, fitting: Any) -> Any:
         return np.float32
 
-    def _input(self, X):
+    def _input(self, X: Any) -> Any:
         return X                                        # and images of rows
 
-    def _split(self, X, targets, weight):
+    def _split(self, X: Any, targets: Any, weight: Any) -> Any:
         """(X, targets, weight of what is trained on, (X, targets, weight) of what is held out)."""
         stratify = targets if isinstance(self, ClassifierMixin) else None
         index, held = train_test_split(np.arange(len(X)), test_size=self.validation_fraction, stratify=stratify,
@@ -102,27 +116,28 @@ class NetworkEstimator(BaseEstimator):
 
     # -- training -----------------------------------------------------------------------------------------------------
 
-    def _holds_out(self):
+    def _holds_out(self) -> bool:
         return self.early_stopping
 
-    def _start(self):
+    def _start(self) -> None:
         self.model_ = self._build()
-        self.loss_curve_, self.n_iter_ = [], 0
+        self.loss_curve_: list[float] = []
+        self.n_iter_ = 0
 
-    def _batch_size(self, n):
+    def _batch_size(self, n: int) -> int:
         return min(self.batch_size, n)
 
-    def _batch_weight(self, X, weight):
+    def _batch_weight(self, X: Any, weight: Any) -> float:
         # the sum of weights in a batch, on average
         return self._batch_size(len(X)) * (1.0 if weight is None else weight.mean())
 
-    def _trainer(self, targets, weight):
+    def _trainer(self, targets: Array, weight: Any) -> Trainer:
         # A batch's targets are its rows' numbers: the loss finds targets and weights by them.
-        def loss(out, rows):
+        def loss(out: Value, rows: Array) -> Loss:
             return self._loss(out, targets[rows], None if weight is None else weight[rows])
         return Trainer(self.model_, loss, self._optimizer)
 
-    def _epoch(self, trainer, X, batch_size, schedule=None):
+    def _epoch(self, trainer: Trainer, X: Any, batch_size: int, schedule: Any = None) -> None:
         trainer.fit((self._input(X), np.arange(len(X))), batch_size=batch_size, schedule=schedule, shuffle=self.shuffle,
                     rng=self._rng)
         self.loss_ = trainer.history["loss"][-1]
@@ -131,7 +146,8 @@ class NetworkEstimator(BaseEstimator):
         if self.verbose:
             print(f"epoch {self.n_iter_}: loss {self.loss_:.6f}")
 
-    def _epochs(self, X, targets, weight, held_out, epochs, schedule=None, watch_loss=True):
+    def _epochs(self, X: Any, targets: Any, weight: Any, held_out: Any, epochs: int, schedule: Any = None,
+                watch_loss: bool = True) -> bool:
         """Train for `epochs`, or until the score on what is held out (or, with watch_loss, the loss) has not been better by
         `tol` for more than n_iter_no_change epochs; whether it stopped before. The best weights on what is held out stay."""
         trainer, size = self._trainer(targets, weight), self._batch_size(len(X))
@@ -163,16 +179,16 @@ class NetworkEstimator(BaseEstimator):
             self.model_.load_state_dict(best_state)
         return stop
 
-    def _goes_on(self):
+    def _goes_on(self) -> bool:
         """Whether training goes on where it would stop: at another rate."""
         return False
 
-    def _epoch_ends(self, n):
+    def _epoch_ends(self, n: int) -> None:
         """What the end of an epoch over n samples does to the rate."""
 
     # -- what goes out ------------------------------------------------------------------------------------------------
 
-    def _outputs(self, X):
+    def _outputs(self, X: ArrayLike) -> Array:
         """The network's outputs, (N, O)."""
         check_is_fitted(self, "model_")
         dtype, X = self._dtype(X, False), self._flat(X, False)
@@ -187,9 +203,10 @@ class NetworkEstimator(BaseEstimator):
 
 class Classifier(ClassifierMixin, NetworkEstimator):
     """Labels of any type that sorts; cross-entropy of softmax(scores)."""
-    _y_checks, _criterion = {}, nn.CrossEntropyLoss()
+    _y_checks: dict[str, Any] = {}
+    _criterion = nn.CrossEntropyLoss()
 
-    def _targets(self, y, first):
+    def _targets(self, y: Any, first: Any) -> Array:
         check_classification_targets(y)
         if first:
             self.classes_ = unique_labels(y)
@@ -200,28 +217,29 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         self.n_outputs_ = len(self.classes_)
         return np.searchsorted(self.classes_, y)
 
-    def _loss(self, out, targets, weight):
+    def _loss(self, out: Value, targets: Any, weight: Any) -> Loss:
         return self._criterion(out, targets, sample_weight=weight)
 
-    def _score(self, out, targets, weight):
+    def _score(self, out: Array, targets: Any, weight: Any) -> float:
         return float(accuracy_score(targets, out.argmax(1), sample_weight=weight))
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None,
+                    sample_weight: ArrayLike | None = None) -> Self:
         """One more epoch, on X and y, not on a one-cycle or cosine schedule; returns self. The first call names all `classes`
         that will ever come; LabelError for others."""
         _check_partial_fit_first_call(self, classes)
         return self._partial_fit(X, y, sample_weight, False)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Array:
         """The label of the greatest score, (N,)."""
         best = self._outputs(X).argmax(1)
         return self.classes_[best]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> Array:
         """softmax(scores), (N, O), classes in the order of `classes_`."""
         return ops.softmax(self._outputs(X), 1)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: ArrayLike) -> Array:
         """log softmax(scores), (N, O)."""
         return ops.log_softmax(self._outputs(X), 1)
 
@@ -230,7 +248,7 @@ class Regressor(RegressorMixin, MultiOutputMixin, NetworkEstimator):
     """Targets (N,) or (N, O); loss half the squared error, as in scikit-learn."""
     _y_checks, _criterion = dict(multi_output=True, y_numeric=True), nn.MSELoss()
 
-    def _targets(self, y, first):
+    def _targets(self, y: Any, first: Any) -> Array:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         outputs = 1 if y.ndim == 1 else y.shape[1]
@@ -240,17 +258,17 @@ class Regressor(RegressorMixin, MultiOutputMixin, NetworkEstimator):
             raise ValueError(f"{type(self).__name__}: expected {self.n_outputs_} targets a sample, got {outputs}")
         return np.ascontiguousarray(y.reshape(len(y), -1), self._dtype(None, True))
 
-    def _loss(self, out, targets, weight):
+    def _loss(self, out: Value, targets: Any, weight: Any) -> Loss:
         return 0.5 * self._criterion(out, targets, sample_weight=weight)
 
-    def _score(self, out, targets, weight):
+    def _score(self, out: Array, targets: Any, weight: Any) -> float:
         return float(r2_score(targets, out, sample_weight=weight))
 
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """One more epoch, on X and y, not on a one-cycle or cosine schedule; returns self."""
         return self._partial_fit(X, y, sample_weight, True)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Array:
         """The outputs in float64, (N,) or (N, O) as the targets were."""
         out = self._outputs(X).astype(np.float64)
         return out.ravel() if self._column else out

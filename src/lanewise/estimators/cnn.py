@@ -1,6 +1,9 @@
 """CNNClassifier and CNNRegressor: any network on images, as scikit-learn's estimators."""
+from __future__ import annotations
+
 import copy
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -9,6 +12,10 @@ from .. import nn, optim
 from ..errors import ShapeError
 from .base import Classifier, Regressor
 from .layers import CONVNET, network
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 OPTIMIZERS = {"adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD, "rmsprop": optim.RMSprop}
 
@@ -23,6 +30,12 @@ class _CNN:
     optimizer: "adam", "adamw", "sgd" (Nesterov, momentum 0.9) or "rmsprop". schedule: "one-cycle", whose top is
     learning_rate, "cosine" or "constant". early_stopping: hold validation_fraction back, stop when its score has not been
     better by tol for more than n_iter_no_change epochs, keep the best weights."""
+    model_: nn.Module                                   # the estimator's, which this is mixed into
+    n_outputs_: int
+    image_shape_: Any
+    _batch_size: Any
+    _optimizer: Any
+    _epochs: Any
     _parameter_constraints = {
         "model": [nn.Module, callable, list, tuple, None],
         "image_shape": [list, tuple, None],
@@ -42,9 +55,11 @@ class _CNN:
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(self, model=None, *, image_shape=None, epochs=20, batch_size=32, optimizer="adam", learning_rate=3e-3,
-                 schedule="one-cycle", weight_decay=0.0, shuffle=True, random_state=None, tol=1e-4, verbose=False,
-                 warm_start=False, early_stopping=False, validation_fraction=0.1, n_iter_no_change=10):
+    def __init__(self, model: Any = None, *, image_shape: Sequence[int] | None = None, epochs: int = 20, batch_size: int = 32,
+                 optimizer: str = "adam", learning_rate: float = 3e-3, schedule: str = "one-cycle", weight_decay: float = 0.0,
+                 shuffle: bool = True, random_state: Any = None, tol: float = 1e-4, verbose: bool = False,
+                 warm_start: bool = False, early_stopping: bool = False, validation_fraction: float = 0.1,
+                 n_iter_no_change: int = 10) -> None:
         self.model = model
         self.image_shape = image_shape
         self.epochs = epochs
@@ -62,14 +77,14 @@ class _CNN:
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()               # type: ignore[misc]
         tags.input_tags.three_d_array = True
         return tags
 
     # -- images -------------------------------------------------------------------------------------------------------
 
-    def _flat(self, X, first):
+    def _flat(self, X: Any, first: Any) -> Any:
         # Rows (N, F), which scikit-learn checks and counts; the shape of an image is kept in image_shape_.
         name = type(self).__name__
         X = X if hasattr(X, "ndim") else np.asarray(X)
@@ -97,15 +112,15 @@ class _CNN:
             self.image_shape_ = shape
         return X
 
-    def _dtype(self, X, fitting):
+    def _dtype(self, X: Any, fitting: Any) -> Any:
         return np.uint8 if getattr(X, "dtype", None) == np.uint8 else np.float32
 
-    def _input(self, X):
+    def _input(self, X: Any) -> Any:
         return X.reshape(len(X), *self.image_shape_)
 
     # -- training -----------------------------------------------------------------------------------------------------
 
-    def _build(self):
+    def _build(self) -> Any:
         name, outputs = type(self).__name__, self.n_outputs_
         if isinstance(self.model, nn.Module):
             model = copy.deepcopy(self.model)
@@ -122,14 +137,14 @@ class _CNN:
                              f"{', '.join(map(str, shape[1:]))})")
         return model
 
-    def _make_optimizer(self, batch_weight):
+    def _make_optimizer(self, batch_weight: Any) -> Any:
         settings = dict(momentum=0.9, nesterov=True) if self.optimizer == "sgd" else {}
         return OPTIMIZERS[self.optimizer](self.model_.parameters(), lr=float(self.learning_rate),
                                           weight_decay=float(self.weight_decay), **settings)
 
-    def _train(self, X, targets, weight, held_out):
+    def _train(self, X: Any, targets: Any, weight: Any, held_out: Any) -> None:
         steps = int(self.epochs) * -(-len(X) // self._batch_size(len(X)))
-        schedule = None
+        schedule: Any = None
         if self.schedule == "one-cycle":
             schedule = optim.OneCycleLR(self._optimizer, float(self.learning_rate), total_steps=steps)
         elif self.schedule == "cosine":
@@ -140,10 +155,10 @@ class _CNN:
 class CNNClassifier(_CNN, Classifier):
     __doc__ = """A network that classifies images X (N, C, H, W) or (N, H, W), float or uint8 (scaled by 1/255), or rows (N, F).
 
-    """ + _CNN.__doc__
+    """ + (_CNN.__doc__ or "")
 
 
 class CNNRegressor(_CNN, Regressor):
     __doc__ = """A network that predicts numbers from images X (N, C, H, W) or (N, H, W), or rows (N, F); y (N,) or (N, O).
 
-    """ + _CNN.__doc__
+    """ + (_CNN.__doc__ or "")

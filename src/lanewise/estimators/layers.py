@@ -1,30 +1,41 @@
 """Networks from a list of names and sizes: a value that scikit-learn can copy, print and search over."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .. import nn
 from ..errors import ShapeError
 from ..graph import as_value
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from .._types import Shape, Size
+    from ..nn.module import Module
+
 CONVNET = (("conv", 16), "relu", ("pool", 2), ("conv", 32), "relu", ("pool", 2), ("linear", 64), "relu")
 ACTIVATIONS = dict(relu=nn.ReLU, tanh=nn.Tanh, logistic=nn.Sigmoid, leaky_relu=nn.LeakyReLU, elu=nn.ELU, gelu=nn.GELU,
                    silu=nn.SiLU, identity=nn.Identity)
 
 
-def _conv(shape, channels, kernel=3, stride=1):
+def _conv(shape: Any, channels: int, kernel: Any = 3, stride: Size = 1) -> Any:
     return nn.Conv2d(shape[0], channels, kernel, stride, "same" if stride == 1 else kernel // 2)
 
 
-def _window(shape, size):
+def _window(shape: Any, size: Any) -> Any:
     return tuple(min(size, side) for side in shape[1:])
 
 
-def _linear(shape, width):
+def _linear(shape: Any, width: Any) -> Any:
     linear = nn.Linear(int(np.prod(shape)), width)
     return nn.Sequential(nn.Flatten(), linear) if len(shape) > 1 else linear
 
 
 # name: (shape of a sample, *sizes) -> Module
-LAYERS = dict(
+LAYERS: dict[str, Any] = dict(
     conv=_conv,
     pool=lambda shape, size=2: nn.MaxPool2d(_window(shape, size)),
     avg_pool=lambda shape, size=2: nn.AvgPool2d(_window(shape, size)),
@@ -36,7 +47,7 @@ LAYERS = dict(
     **{name: lambda shape, layer=layer: layer() for name, layer in ACTIVATIONS.items()})
 
 
-def network(layers, shape, outputs, owner):
+def network(layers: Sequence[Any], shape: Shape, outputs: int, owner: str) -> Module:
     """A Sequential for samples of `shape`, (C, H, W) or (F,), that ends in a dense layer of `outputs` after `layers`.
 
     A layer is a name, (name, *sizes) or a Module: ("conv", channels, kernel=3, stride=1), padded to keep the size at stride

@@ -1,6 +1,9 @@
 """MLPClassifier and MLPRegressor: scikit-learn's perceptrons, with its names and defaults, on lanewise's engine."""
+from __future__ import annotations
+
 import warnings
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -11,8 +14,14 @@ from .. import nn, optim
 from .base import Classifier, Regressor
 from .layers import ACTIVATIONS, network
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
-def _steps(estimator):
+    from .._types import Array
+
+
+def _steps(estimator: Any) -> bool:
     # scikit-learn's rule: what is fitted as a whole has no partial_fit
     if estimator.solver == "lbfgs":
         raise AttributeError(f"partial_fit: expected solver 'adam' or 'sgd', got '{estimator.solver}'")
@@ -24,6 +33,12 @@ class _MLP:
     "lbfgs", whose line search needs them); classes always by softmax, where scikit-learn has one sigmoid for two; alpha / 2
     sum w^2 over the batch's weight acts on the gradient and is in `loss_` of "lbfgs" alone; no sparse X, no multi-label y.
     ConvergenceWarning when max_iter ends a fit."""
+    model_: nn.Module                                   # the estimator's, which this is mixed into
+    n_outputs_: int
+    n_features_in_: int
+    _optimizer: Any
+    _epochs: Any
+    _loss: Any
     _parameter_constraints = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
@@ -50,11 +65,13 @@ class _MLP:
         "max_fun": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(self, hidden_layer_sizes=(100,), activation="relu", *, solver="adam", alpha=0.0001, batch_size="auto",
-                 learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
-                 random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9, nesterovs_momentum=True,
-                 early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10,
-                 max_fun=15000):
+    def __init__(self, hidden_layer_sizes: int | Sequence[int] = (100,), activation: str = "relu", *, solver: str = "adam",
+                 alpha: float = 0.0001, batch_size: int | str = "auto", learning_rate: str = "constant",
+                 learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True,
+                 random_state: Any = None, tol: float = 1e-4, verbose: bool = False, warm_start: bool = False,
+                 momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
+                 validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
+                 n_iter_no_change: float = 10, max_fun: int = 15000) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.solver = solver
@@ -80,30 +97,30 @@ class _MLP:
         self.max_fun = max_fun
 
     @property
-    def _linears(self):
+    def _linears(self) -> list[nn.Linear]:
         return [m for m in self.model_.modules() if isinstance(m, nn.Linear)]
 
     @property
-    def coefs_(self):
+    def coefs_(self) -> list[Array]:
         """The weights, scikit-learn's way round: (F, width), (width, width), ..., (width, O); views."""
         return [m.weight.data.T for m in self._linears]
 
     @property
-    def intercepts_(self):
+    def intercepts_(self) -> list[Array]:
         """The biases; views."""
-        return [m.bias.data for m in self._linears]
+        return [m.bias.data for m in self._linears if m.bias is not None]
 
-    def _dtype(self, X, fitting):
+    def _dtype(self, X: Any, fitting: Any) -> Any:
         double = self.solver == "lbfgs" if fitting else self._linears[0].weight.dtype == np.float64
         return np.float64 if double else np.float32
 
-    def _holds_out(self):
+    def _holds_out(self) -> bool:
         return self.early_stopping and self.solver != "lbfgs"
 
-    def _batch_size(self, n):
-        return min(200 if self.batch_size == "auto" else self.batch_size, n)
+    def _batch_size(self, n: int) -> int:
+        return min(200 if isinstance(self.batch_size, str) else self.batch_size, n)
 
-    def _build(self):
+    def _build(self) -> Any:
         sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes)).tolist()
         if not all(isinstance(n, int) and n > 0 for n in sizes):
             raise ValueError(f"{type(self).__name__}: expected hidden_layer_sizes of 1 or more, got "
@@ -114,10 +131,11 @@ class _MLP:
             if isinstance(m, nn.Linear):                # Glorot and Bengio 2010; a third of the variance for the sigmoid
                 bound = np.sqrt((2 if self.activation == "logistic" else 6) / (m.in_features + m.out_features))
                 nn.init.uniform_(m.weight, -bound, bound)
-                nn.init.uniform_(m.bias, -bound, bound)
+                if m.bias is not None:
+                    nn.init.uniform_(m.bias, -bound, bound)
         return model
 
-    def _make_optimizer(self, batch_weight):
+    def _make_optimizer(self, batch_weight: Any) -> Any:
         self.model_._cast(self._dtype(None, True))
         if self.solver == "lbfgs":
             return optim.LBFGS(self.model_.parameters(), max_iter=int(self.max_iter), max_eval=int(self.max_fun),
@@ -130,18 +148,18 @@ class _MLP:
             return optim.Adam(groups, rate, (float(self.beta_1), float(self.beta_2)), float(self.epsilon))
         return optim.SGD(groups, rate, float(self.momentum), nesterov=bool(self.nesterovs_momentum and self.momentum > 0))
 
-    def _train(self, X, targets, weight, held_out):
+    def _train(self, X: Any, targets: Any, weight: Any, held_out: Any) -> None:
         if self.solver == "lbfgs":
             self._minimise(X, targets, weight)
         elif not self._epochs(X, targets, weight, held_out, self.max_iter):
             warnings.warn(f"{type(self).__name__}: max_iter={self.max_iter} epochs are done and the loss still falls",
                           ConvergenceWarning, stacklevel=3)
 
-    def _minimise(self, X, targets, weight):
+    def _minimise(self, X: Any, targets: Any, weight: Any) -> None:
         total = len(X) if weight is None else weight.sum()
         penalty, optimizer = nn.penalty.L2(self.model_, self.alpha / (2 * total)), self._optimizer
 
-        def closure():
+        def closure() -> float:
             optimizer.zero_grad()
             loss = self._loss(self.model_(X), targets, weight)
             loss.backward()
@@ -155,18 +173,18 @@ class _MLP:
             warnings.warn(f"{type(self).__name__}: lbfgs ended after {result.nit} iterations: {result.message}",
                           ConvergenceWarning, stacklevel=4)
 
-    def _set_rate(self, rate):
+    def _set_rate(self, rate: float) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
 
-    def _goes_on(self):
+    def _goes_on(self) -> bool:
         rate = self._optimizer.param_groups[0]["lr"]
         if self.solver != "sgd" or self.learning_rate != "adaptive" or rate <= 1e-6:
             return False
         self._set_rate(rate / 5)
         return True
 
-    def _epoch_ends(self, n):
+    def _epoch_ends(self, n: int) -> None:
         self._seen += n
         if self.solver == "sgd" and self.learning_rate == "invscaling":
             self._set_rate(self.learning_rate_init / (self._seen + 1) ** self.power_t)
@@ -175,12 +193,12 @@ class _MLP:
 class MLPClassifier(_MLP, Classifier):
     __doc__ = """A multilayer perceptron that classifies rows X (N, F).
 
-    """ + _MLP.__doc__
+    """ + (_MLP.__doc__ or "")
     partial_fit = available_if(_steps)(Classifier.partial_fit)
 
 
 class MLPRegressor(_MLP, Regressor):
     __doc__ = """A multilayer perceptron that predicts numbers from rows X (N, F); y (N,) or (N, O).
 
-    """ + _MLP.__doc__
+    """ + (_MLP.__doc__ or "")
     partial_fit = available_if(_steps)(Regressor.partial_fit)

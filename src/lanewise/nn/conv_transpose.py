@@ -1,4 +1,8 @@
 """Transposed convolution, with PyTorch's names, arguments and initialisation."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..graph import apply
@@ -8,6 +12,10 @@ from ..rng import as_rng
 from ._check import count, pair
 from .layers import uniform
 from .module import Module
+
+if TYPE_CHECKING:
+    from .._types import Seed, Size
+    from ..graph import Value
 
 
 class ConvTranspose2d(Module):
@@ -19,8 +27,8 @@ class ConvTranspose2d(Module):
     ValueError for arguments out of range; ShapeError for an input of other rank or channels, or an empty result.
     Source: Dumoulin and Visin 2016, section 4."""
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True,
-                 dilation=1, rng=None):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0,
+                 output_padding: Size = 0, groups: int = 1, bias: bool = True, dilation: Size = 1, rng: Seed = None) -> None:
         super().__init__()
         self.in_channels, self.out_channels = count(in_channels, "in_channels"), count(out_channels, "out_channels")
         self.kernel_size, self.stride = pair(kernel_size, "kernel_size", 1), pair(stride, "stride", 1)
@@ -37,12 +45,12 @@ class ConvTranspose2d(Module):
         self.weight = Parameter(uniform(rng, shape, bound))
         self.bias = Parameter(uniform(rng, self.out_channels, bound)) if bias else None
 
-    def forward(self, x):
+    def forward(self, x: Value) -> Value:
         """(N, C, H, W) -> (N, O, H', W')."""
         return apply(conv_transpose.ConvTranspose2d(self.weight, self.bias, self.stride, self.padding, self.output_padding,
                                                     self.dilation, self.groups), x)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """The arguments."""
         return (f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
                 f"padding={self.padding}, output_padding={self.output_padding}")

@@ -1,4 +1,8 @@
 """Embedding, with PyTorch's names, arguments and initialisation."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..graph import apply
@@ -8,6 +12,10 @@ from ..rng import as_rng
 from ._check import count
 from .module import Module
 
+if TYPE_CHECKING:
+    from .._types import Operand, Seed
+    from ..graph import Value
+
 
 class Embedding(Module):
     """Rows of a table by index, integers (N, ...) -> (N, ..., embedding_dim): y[n, t] = weight[x[n, t]].
@@ -16,7 +24,7 @@ class Embedding(Module):
     zero and gets no gradient. RangeError for an index outside 0 .. num_embeddings - 1, when the step runs; DtypeError for an
     input that is no array of integers (int32, int64, ...; uint8 is for images)."""
 
-    def __init__(self, num_embeddings, embedding_dim, padding_idx=None, rng=None):
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, rng: Seed = None) -> None:
         super().__init__()
         self.num_embeddings, self.embedding_dim = count(num_embeddings, "num_embeddings"), count(embedding_dim, "embedding_dim")
         if padding_idx is not None and not -self.num_embeddings <= padding_idx < self.num_embeddings:
@@ -26,11 +34,11 @@ class Embedding(Module):
         if padding_idx is not None:
             self.weight.data[self.padding_idx] = 0
 
-    def forward(self, x):
+    def forward(self, x: Operand) -> Value:
         """(N, ...) -> (N, ..., embedding_dim)."""
         return apply(embedding.Embedding(self.weight, self.padding_idx), x)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """The arguments."""
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"

@@ -1,22 +1,34 @@
 """Losses on images, written with arithmetic on traced values: called, they give a Loss handle."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ..errors import ShapeError
 from . import functional as F
 from .module import Module
 
+if TYPE_CHECKING:
+    from .._types import Operand
+    from ..graph import Value
+    from ..loss import Loss
+
 
 class _ImageLoss(Module):
-    def __init__(self, reduction="mean"):
+    def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
         if reduction not in ("mean", "sum"):
             raise ValueError(f"{type(self).__name__}: expected reduction 'mean' or 'sum', got {reduction!r}")
         self.reduction = reduction
 
-    def _image(self, x):
+    if TYPE_CHECKING:
+        def __call__(self, *inputs: Operand) -> Loss: ...       # type: ignore[override]
+
+    def _image(self, x: Value) -> Value:
         if x.ndim != 4:
             raise ShapeError(f"expected an input of 4 dimensions (N, C, H, W), got {x.shape}")
         return x
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """The arguments."""
         return f"reduction={self.reduction!r}"
 
@@ -28,13 +40,13 @@ class TotalVariationLoss(_ImageLoss):
 
     x (N, C, H, W), H and W at least 2; power 1 or 2. The gradient at equal pixels is 0."""
 
-    def __init__(self, power=1, reduction="mean"):
+    def __init__(self, power: int = 1, reduction: str = "mean") -> None:
         super().__init__(reduction)
         if power not in (1, 2):
             raise ValueError(f"TotalVariationLoss: expected power 1 or 2, got {power!r}")
         self.power = power
 
-    def forward(self, x):
+    def forward(self, x: Value) -> Loss:
         """(N, C, H, W) -> Loss."""
         self._image(x)
         if min(x.shape[2:]) < 2:
@@ -51,7 +63,7 @@ class GramLoss(_ImageLoss):
     L[n] = mean_ij (G(x)[i, j] - G(target)[i, j])^2, G = F F^T / (C H W), F the channels as rows (C, H W); a mean or a sum over
     the batch. x and target (N, C, H, W), of equal N and C; the sizes of the images may differ."""
 
-    def forward(self, x, target):
+    def forward(self, x: Value, target: Value) -> Loss:
         """(N, C, H, W), (N, C, H', W') -> Loss."""
         if self._image(x).shape[:2] != self._image(target).shape[:2]:
             raise ShapeError(f"expected a target of {x.shape[0]} samples and {x.shape[1]} channels, got {target.shape}")

@@ -1,5 +1,8 @@
 """Normalisation layers over one sample, with PyTorch's names, arguments and initialisation."""
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,14 +12,20 @@ from ..parameter import Parameter
 from ._check import count
 from .module import Module
 
+if TYPE_CHECKING:
+    from typing import Any
 
-def _affine(module, shape, weight, bias):
+    from .._types import Shape, Size
+    from ..graph import Value
+
+
+def _affine(module: LayerNorm | GroupNorm, shape: Shape, weight: bool, bias: bool) -> None:
     """Weights of one and biases of zero, or None."""
     module.weight = Parameter(np.ones(shape, np.float32)) if weight else None
     module.bias = Parameter(np.zeros(shape, np.float32)) if bias else None
 
 
-def _eps(eps):
+def _eps(eps: Any) -> float:
     if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not 0 < eps < math.inf:
         raise ValueError(f"eps: expected a number above 0, got {eps!r}")
     return float(eps)
@@ -29,7 +38,10 @@ class LayerNorm(Module):
     or a tuple; weight (ones) and bias (zeros) have that shape, with elementwise_affine. ValueError for arguments out of range;
     ShapeError for an input that ends otherwise. Source: Ba, Kiros and Hinton 2016."""
 
-    def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True):
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(self, normalized_shape: Size, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True) -> None:
         super().__init__()
         shape = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
         self.normalized_shape = tuple(count(n, "normalized_shape") for n in shape)
@@ -38,11 +50,11 @@ class LayerNorm(Module):
         self.eps, self.elementwise_affine = _eps(eps), bool(elementwise_affine)
         _affine(self, self.normalized_shape, elementwise_affine, elementwise_affine and bias)
 
-    def forward(self, x):
+    def forward(self, x: Value) -> Value:
         """Same shape."""
         return apply(layer_norm.LayerNorm(self.normalized_shape, self.weight, self.bias, self.eps), x)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """The arguments."""
         return f"{self.normalized_shape}, eps={self.eps:g}, elementwise_affine={self.elementwise_affine}"
 
@@ -53,7 +65,10 @@ class GroupNorm(Module):
     y = (x - mean) / sqrt(var + eps) * weight[c] + bias[c]. One group: all of a sample; as many groups as channels: instance
     normalisation. ValueError for arguments out of range; ShapeError for an input of other channels. Source: Wu and He 2018."""
 
-    def __init__(self, num_groups, num_channels, eps=1e-5, affine=True):
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
         super().__init__()
         self.num_groups, self.num_channels = count(num_groups, "num_groups"), count(num_channels, "num_channels")
         if self.num_channels % self.num_groups:
@@ -61,10 +76,10 @@ class GroupNorm(Module):
         self.eps, self.affine = _eps(eps), bool(affine)
         _affine(self, (self.num_channels,), affine, affine)
 
-    def forward(self, x):
+    def forward(self, x: Value) -> Value:
         """Same shape."""
         return apply(layer_norm.GroupNorm(self.num_groups, self.num_channels, self.weight, self.bias, self.eps), x)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """The arguments."""
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps:g}, affine={self.affine}"

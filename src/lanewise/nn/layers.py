@@ -1,4 +1,8 @@
 """Layers: PyTorch's names, arguments, shapes and default initialisation."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..parameter import Parameter
@@ -7,8 +11,12 @@ from . import functional as F
 from ._check import count, pair
 from .module import Module
 
+if TYPE_CHECKING:
+    from .._types import Array, Seed, Shape, Size
+    from ..graph import Value
 
-def uniform(rng, shape, bound):
+
+def uniform(rng: np.random.Generator, shape: int | Shape, bound: float) -> Array:
     """float32 numbers from U(-bound, bound)."""
     return rng.uniform(-bound, bound, shape).astype(np.float32)
 
@@ -21,8 +29,8 @@ class Conv2d(Module):
     U(-k, k), k = 1 / sqrt(C / groups * KH * KW), the bias from the same: PyTorch's default (He et al. 2015, a = sqrt 5).
     ValueError for arguments out of range; ShapeError for an input of other rank, channels, or too small."""
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,
-                 rng=None):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size | str = 0,
+                 dilation: Size = 1, groups: int = 1, bias: bool = True, rng: Seed = None) -> None:
         super().__init__()
         self.in_channels, self.out_channels = count(in_channels, "in_channels"), count(out_channels, "out_channels")
         self.kernel_size, self.stride = pair(kernel_size, "kernel_size", 1), pair(stride, "stride", 1)
@@ -40,11 +48,11 @@ class Conv2d(Module):
         self.weight = Parameter(uniform(rng, shape, bound))
         self.bias = Parameter(uniform(rng, self.out_channels, bound)) if bias else None
 
-    def forward(self, x):
+    def forward(self, x: Value) -> Value:
         """(N, C, H, W) -> (N, O, H', W')."""
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """The arguments."""
         return (f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
                 f"padding={self.padding!r}")
@@ -53,24 +61,24 @@ class Conv2d(Module):
 class Linear(Module):
     """y = x W^T + b, (N, in_features) -> (N, out_features), or for every row of (N, T, in_features). Weights (O, I) and bias from U(-k, k), k = 1 / sqrt(I)."""
 
-    def __init__(self, in_features, out_features, bias=True, rng=None):
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, rng: Seed = None) -> None:
         super().__init__()
         self.in_features, self.out_features = count(in_features, "in_features"), count(out_features, "out_features")
         rng, bound = as_rng(rng), 1 / np.sqrt(self.in_features)
         self.weight = Parameter(uniform(rng, (self.out_features, self.in_features), bound))
         self.bias = Parameter(uniform(rng, self.out_features, bound)) if bias else None
 
-    def forward(self, x):
+    def forward(self, x: Value) -> Value:
         """(N, in_features) -> (N, out_features)."""
         return F.linear(x, self.weight, self.bias)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """The arguments."""
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
 class _Pool2d(Module):
-    def __init__(self, kernel_size, stride=None, padding=0, *, ceil_mode=False):
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, *, ceil_mode: bool = False) -> None:
         super().__init__()
         self.kernel_size = pair(kernel_size, "kernel_size", 1)
         self.stride = self.kernel_size if stride is None else pair(stride, "stride", 1)
@@ -79,7 +87,7 @@ class _Pool2d(Module):
             raise ValueError(f"padding: expected at most half of the window {self.kernel_size}, got {self.padding}")
         self.ceil_mode = bool(ceil_mode)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """The arguments."""
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
@@ -90,7 +98,7 @@ class MaxPool2d(_Pool2d):
     stride None: the window's size. ceil_mode rounds H' up: the last window may hang over the far edge, but begins within the
     image or the padding before it. Padding never wins; NaN does. The gradient goes to the first of equal winners."""
 
-    def forward(self, x):
+    def forward(self, x: Value) -> Value:
         """(N, C, H, W) -> (N, C, H', W')."""
         return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
 
@@ -100,11 +108,12 @@ class AvgPool2d(_Pool2d):
 
     ceil_mode as in MaxPool2d; what hangs over the padding as well is not counted."""
 
-    def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+                 count_include_pad: bool = True) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode=ceil_mode)
         self.count_include_pad = bool(count_include_pad)
 
-    def forward(self, x):
+    def forward(self, x: Value) -> Value:
         """(N, C, H, W) -> (N, C, H', W')."""
         return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
@@ -112,11 +121,11 @@ class AvgPool2d(_Pool2d):
 class Flatten(Module):
     """Joins dimensions start_dim to end_dim, in PyTorch's order (C, H, W)."""
 
-    def __init__(self, start_dim=1, end_dim=-1):
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
         self.start_dim, self.end_dim = start_dim, end_dim
 
-    def forward(self, x):
+    def forward(self, x: Value) -> Value:
         """(N, C, H, W) -> (N, C*H*W) by default."""
         return x.flatten(self.start_dim, self.end_dim)
 
@@ -124,6 +133,6 @@ class Flatten(Module):
 class Identity(Module):
     """Gives back its input."""
 
-    def forward(self, x):
+    def forward(self, x: Value) -> Value:
         """The same value."""
         return x

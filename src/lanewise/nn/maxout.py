@@ -1,4 +1,8 @@
 """Maxout: the greatest of several linear layers."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..graph import apply
@@ -9,6 +13,10 @@ from ._check import count
 from .layers import uniform
 from .module import Module
 
+if TYPE_CHECKING:
+    from .._types import Seed
+    from ..graph import Value
+
 
 class Maxout(Module):
     """y[o] = max over pieces p of (w[p, o] x + b[p, o]), (N, in_features) -> (N, out_features).
@@ -17,7 +25,7 @@ class Maxout(Module):
     k = 1 / sqrt(I), as in Linear. The gradient goes to the first of equal winners; NaN wins. ValueError for arguments out of
     range; ShapeError for an input of other features. Source: Goodfellow et al. 2013."""
 
-    def __init__(self, in_features, out_features, pieces=2, rng=None):
+    def __init__(self, in_features: int, out_features: int, pieces: int = 2, rng: Seed = None) -> None:
         super().__init__()
         self.in_features, self.out_features = count(in_features, "in_features"), count(out_features, "out_features")
         self.pieces = count(pieces, "pieces")
@@ -25,12 +33,12 @@ class Maxout(Module):
         self.weight = Parameter(uniform(rng, (self.pieces * self.out_features, self.in_features), bound))
         self.bias = Parameter(uniform(rng, self.pieces * self.out_features, bound))
 
-    def forward(self, x):
+    def forward(self, x: Value) -> Value:
         """(N, in_features) -> (N, out_features)."""
         window = (self.pieces, 1)
         lines = apply(dense.Linear(self.weight, self.bias), x).reshape(-1, 1, self.pieces, self.out_features)
         return apply(pool.MaxPool2d(window, window, (0, 0)), lines).reshape(-1, self.out_features)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """The arguments."""
         return f"in_features={self.in_features}, out_features={self.out_features}, pieces={self.pieces}"

@@ -1,5 +1,8 @@
 """Module: parameters, submodules, state, and calling a network on arrays."""
+from __future__ import annotations
+
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -7,11 +10,21 @@ from ..errors import ShapeError, WeightsError
 from ..graph import Input, Node, Value, as_value, leaf
 from ..parameter import Buffer, Parameter
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+    from typing_extensions import Self
+
+    from numpy.typing import ArrayLike
+
+    from .._types import Array, Operand
+
 _structure = 0          # grows when any module changes: what was traced before may be stale
-_watchers = []          # called with (module, inputs, output) after every traced call: summary()
+# called with (module, inputs, output) after every traced call: summary()
+_watchers: list[Callable[[Module, Any, Any], None]] = []
 
 
-def _array(name, value):
+def _array(name: str, value: Any) -> Array:
     """A NumPy array of what stands for one in a state; a tensor without its gradient, from wherever it lies."""
     try:
         if hasattr(value, "detach"):
@@ -32,10 +45,16 @@ class Module:
 
     Calling it on an array (N, ...) gives a Value: a handle whose numbers are computed when asked for."""
 
-    def __init__(self):
+    training: bool
+    _parameters: OrderedDict[str, Parameter]
+    _buffers: OrderedDict[str, Buffer]
+    _modules: OrderedDict[str, Module]
+    _traces: dict[Any, Any]
+
+    def __init__(self) -> None:
         self.training = True
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         global _structure
         _structure += 1
         members = self.__dict__
@@ -53,25 +72,28 @@ class Module:
             members["_buffers"][name] = value
         members[name] = value
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # For copy.deepcopy and pickle: traces hold the parameters' graphs and plans.
         return {**self.__dict__, "_traces": {}}
 
-    def forward(self, x):
-        """The network: traced values in, traced values out."""
-        raise TypeError(f"{type(self).__name__} expected a forward() method, and its class has none")
+    if TYPE_CHECKING:
+        forward: Callable[..., Any]                     # a subclass's takes what it needs
+    else:
+        def forward(self, x: Any) -> Any:
+            """The network: traced values in, traced values out."""
+            raise TypeError(f"{type(self).__name__} expected a forward() method, and its class has none")
 
     @property
-    def _static(self):
+    def _static(self) -> bool:
         # Whether forward() depends on attributes alone, so that a trace can be kept: true of lanewise's own layers.
         return type(self).__module__.startswith("lanewise.nn") and all(m._static for m in self._modules.values())
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs: Operand) -> Value:
         if len(inputs) == 1 and not isinstance(inputs[0], Value):
             return self._call_on_array(inputs[0])
         return self._traced(*map(as_value, inputs))
 
-    def _traced(self, *values):
+    def _traced(self, *values: Value) -> Any:
         try:
             out = self.forward(*values)
         except ShapeError as error:
@@ -84,7 +106,7 @@ class Module:
             watcher(self, values, out)
         return out
 
-    def _call_on_array(self, x):
+    def _call_on_array(self, x: Any) -> Any:
         signature, feed = leaf(x)
         key = (signature, _structure)
         found = self._traces.get(key)
@@ -99,7 +121,7 @@ class Module:
 
     # -- parameters and submodules --------------------------------------------------------------------------------
 
-    def named_modules(self, prefix=""):
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """(path, module) of this module and everything in it; a shared module once."""
         seen, stack = set(), [(prefix, self)]
         while stack:
@@ -110,15 +132,15 @@ class Module:
             yield path, module
             stack.extend((f"{path}.{n}" if path else n, m) for n, m in reversed(module._modules.items()))
 
-    def modules(self):
+    def modules(self) -> Iterator[Module]:
         """This module and everything in it."""
         return (m for _, m in self.named_modules())
 
-    def children(self):
+    def children(self) -> Iterator[Module]:
         """The modules directly in this one."""
         return iter(self._modules.values())
 
-    def named_parameters(self):
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """(path, parameter), each parameter once, in the order of definition."""
         seen = set()
         for path, module in self.named_modules():
@@ -128,11 +150,11 @@ class Module:
                     p.name = f"{path}.{name}" if path else name
                     yield p.name, p
 
-    def parameters(self):
+    def parameters(self) -> Iterator[Parameter]:
         """All parameters, each once."""
         return (p for _, p in self.named_parameters())
 
-    def named_buffers(self):
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
         """(path, buffer), each once: state that is not trained."""
         seen = set()
         for path, module in self.named_modules():
@@ -141,64 +163,68 @@ class Module:
                     seen.add(id(b))
                     yield f"{path}.{name}" if path else name, b
 
-    def buffers(self):
+    def buffers(self) -> Iterator[Buffer]:
         """All buffers, each once."""
         return (b for _, b in self.named_buffers())
 
-    def register_buffer(self, name, array):
+    def register_buffer(self, name: str, array: ArrayLike) -> None:
         """Keep an array as `self.name`, in state_dict() and not trained."""
         setattr(self, name, Buffer(array))
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Forget all gradients."""
         for p in self.parameters():
             p.grad = None
 
-    def requires_grad_(self, flag=True):
+    def requires_grad_(self, flag: bool = True) -> Self:
         """Train the parameters, or leave them as they are."""
         for p in self.parameters():
             p.requires_grad = flag
         return self
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         """Training mode, for this module and all in it."""
         for m in self.modules():
             m.training = bool(mode)
         return self
 
-    def eval(self):
+    def eval(self) -> Self:
         """Evaluation mode: a loss on it runs forward only."""
         return self.train(False)
 
-    def double(self):
+    def double(self) -> Self:
         """Parameters to float64: training runs on the float64 build."""
         return self._cast(np.float64)
 
-    def float(self):
+    def float(self) -> Self:
         """Parameters to float32."""
         return self._cast(np.float32)
 
-    def _cast(self, dtype):
-        for p in (*self.parameters(), *self.buffers()):
+    def _cast(self, dtype: Any) -> Self:
+        for p in self.parameters():
             p.cast(dtype)
+        for b in self.buffers():
+            b.cast(dtype)
         return self
 
     # -- state --------------------------------------------------------------------------------------------------------
 
-    def _named_state(self):
+    def _named_state(self) -> list[tuple[str, Parameter | Buffer]]:
         # every path, also the second one of a shared parameter: as PyTorch's keys
-        stack, out = [("", self)], []
+        stack: list[tuple[str, Module]] = [("", self)]
+        out: list[tuple[str, Parameter | Buffer]] = []
         while stack:
             path, module = stack.pop()
-            out.extend((f"{path}{n}", p) for n, p in (*module._parameters.items(), *module._buffers.items()))
+            out.extend((f"{path}{n}", p) for n, p in module._parameters.items())
+            out.extend((f"{path}{n}", b) for n, b in module._buffers.items())
             stack.extend((f"{path}{n}.", m) for n, m in reversed(module._modules.items()))
         return out
 
-    def state_dict(self):
+    def state_dict(self) -> OrderedDict[str, Array]:
         """{path: copy of the numbers}, PyTorch's keys and layouts."""
         return OrderedDict((name, p.data.copy()) for name, p in self._named_state())
 
-    def load_state_dict(self, state, strict=True):
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Take numbers by path: arrays, or another library's tensors, such as PyTorch's state_dict() as it is. WeightsError if
         a name is missing or unknown (strict), a shape differs or something is no array, and then nothing is changed."""
         own = dict(self._named_state())
@@ -220,7 +246,7 @@ class Module:
             if k in own:
                 own[k].data = a
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """The constructor's arguments that make another of the kind: a module keeps each as an attribute of its name, as it is
         now. An argument whose attribute is a Parameter or None says whether there is one; `rng` is left out."""
         from inspect import signature
@@ -232,11 +258,11 @@ class Module:
                 found[name] = value is not None if optional else value
         return found
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """A layer's arguments, for repr()."""
         return ""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         inner = "\n".join("  " + line for n, m in self._modules.items() for line in f"({n}): {m!r}".split("\n"))
         return f"{type(self).__name__}({self.extra_repr()}" + (f"\n{inner}\n)" if inner else ")")
 
@@ -244,7 +270,7 @@ class Module:
 class Sequential(Module):
     """Modules one after the other: Sequential(a, b, ...) or Sequential(OrderedDict(name=module))."""
 
-    def __init__(self, *modules):
+    def __init__(self, *modules: Module | dict[str, Module]) -> None:
         super().__init__()
         if len(modules) == 1 and isinstance(modules[0], dict):
             named = modules[0].items()
@@ -255,27 +281,27 @@ class Sequential(Module):
                 raise TypeError(f"Sequential: expected modules, got {type(module).__name__} as '{name}'")
             setattr(self, name, module)
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """Nothing: the modules are its own."""
         return {}
 
-    def forward(self, x):
+    def forward(self, x: Value) -> Value:
         """The modules in turn."""
         for module in self._modules.values():
             x = module(x)
         return x
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._modules)
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: Any) -> Any:
         modules = list(self._modules.values())
         return Sequential(*modules[i]) if isinstance(i, slice) else modules[i]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Module]:
         return iter(self._modules.values())
 
-    def append(self, module):
+    def append(self, module: Module) -> Self:
         """Add a module at the end."""
         setattr(self, str(len(self)), module)
         return self

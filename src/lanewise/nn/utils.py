@@ -1,10 +1,18 @@
 """Limits on gradients and weights, with PyTorch's names."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..parameter import Parameter
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
 
-def _parameters(params, owner):
+
+def _parameters(params: Any, owner: str) -> list[Parameter]:
     params = [params] if isinstance(params, Parameter) else list(params)
     for p in params:
         if not isinstance(p, Parameter):
@@ -12,13 +20,13 @@ def _parameters(params, owner):
     return params
 
 
-def _positive(value, owner, name):
+def _positive(value: Any, owner: str, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not value > 0:
         raise ValueError(f"{owner}: expected {name} to be a number above 0, got {value!r}")
     return float(value)
 
 
-def clip_grad_norm_(parameters, max_norm, norm_type=2.0):
+def clip_grad_norm_(parameters: Parameter | Iterable[Parameter], max_norm: float, norm_type: float = 2.0) -> float:
     """Scale all gradients by min(1, max_norm / (total + 1e-6)), total = (sum |g|^norm_type)^(1 / norm_type) over all of them
     (inf: the greatest |g|); returns total, a float, as it was before.
 
@@ -34,7 +42,7 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0):
     return total
 
 
-def clip_grad_value_(parameters, clip_value):
+def clip_grad_value_(parameters: Parameter | Iterable[Parameter], clip_value: float) -> None:
     """Cut every number of every gradient to [-clip_value, clip_value]. NaN stays."""
     clip_value = _positive(clip_value, "clip_grad_value_", "clip_value")
     for p in _parameters(parameters, "clip_grad_value_"):
@@ -42,7 +50,7 @@ def clip_grad_value_(parameters, clip_value):
             np.clip(p.grad, -clip_value, clip_value, out=p.grad)
 
 
-def max_norm_(parameters, max_norm, dim=0):
+def max_norm_(parameters: Parameter | Iterable[Parameter], max_norm: float, dim: int = 0) -> None:
     """Scale each slice of a parameter along `dim` (0: the weights of one output) whose 2-norm is above max_norm to that norm.
 
     w_i <- w_i min(1, max_norm / |w_i|): call it after the optimizer's step() (Srebro and Shraibman 2005; torch.renorm)."""

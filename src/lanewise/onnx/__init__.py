@@ -1,4 +1,8 @@
 """Networks as ONNX files, for other programs to run: export()."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .. import __version__
@@ -12,6 +16,15 @@ from ..train import _evaluating
 from . import arithmetic, layers  # noqa: F401  they fill EMITTERS
 from .builder import EMITTERS, Builder
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from .._types import Array, File
+    from ..graph import Node
+    from ..nn.module import Module
+
 __all__ = ["export"]
 
 FIRST_OPSET = 17            # LayerNormalization; what is written means the same in every later one
@@ -20,7 +33,8 @@ CANNOT = {Own: lambda op: f"the operation '{op.spec.__name__}' is your own",
           Dropout: lambda op: "dropout that stays on in evaluation is random"}
 
 
-def export(model, path, example, *, opset=FIRST_OPSET, batch=None, normalise=None):
+def export(model: Module, path: File, example: Any, *, opset: int = FIRST_OPSET, batch: int | None = None,
+           normalise: tuple[ArrayLike, ArrayLike] | None = None) -> None:
     """Write a model's evaluation as an ONNX file; any forward() works, from the graph that one call of it leaves.
 
     `example`: the shape of the input without the batch, (C, H, W), or a list of such for several inputs; or an array (N, ...)
@@ -79,15 +93,15 @@ def export(model, path, example, *, opset=FIRST_OPSET, batch=None, normalise=Non
     write_whole(path, _model(g, inputs, results, fed, batch, opset).SerializeToString())
 
 
-def _numbered(name, count):
+def _numbered(name: str, count: Any) -> Any:
     return [name] if count == 1 else [f"{name}_{i}" for i in range(count)]
 
 
-def _is_shape(x):
+def _is_shape(x: Any) -> Any:
     return isinstance(x, (tuple, list)) and bool(x) and all(isinstance(d, (int, np.integer)) for d in x)
 
 
-def _examples(model, example, normalise):
+def _examples(model: Module, example: Any, normalise: Any) -> Any:
     """What to call the model with: an array or Batch for each input."""
     several = isinstance(example, (tuple, list)) and not _is_shape(example)
     every = list(example) if several else [example]
@@ -105,11 +119,12 @@ def _examples(model, example, normalise):
     return [Dataset(np.zeros((1, *shape), np.uint8), [0], *normalise).batch()[0]]
 
 
-def _trace(model, inputs):
+def _trace(model: Module, inputs: Any) -> Any:
     """({name: Value} of the results, {node: path of the innermost module that made it})."""
-    scopes, paths = {}, {id(m): path for path, m in model.named_modules()}
+    scopes: dict[Node, str] = {}
+    paths = {id(m): path for path, m in model.named_modules()}
 
-    def watch(module, values, out):
+    def watch(module: Module, values: Any, out: Any) -> None:
         ends = [v.node for v in _results(out).values() if isinstance(v, Value)]
         for node in between({v.node for v in values}, ends):
             scopes.setdefault(node, paths.get(id(module), ""))
@@ -125,14 +140,14 @@ def _trace(model, inputs):
     return results, scopes
 
 
-def _results(out):
+def _results(out: Any) -> Any:
     if isinstance(out, dict):
         return {str(k): v for k, v in out.items()}
     every = list(out) if isinstance(out, (tuple, list)) else [out]
     return dict(zip(_numbered("output", len(every)), every))
 
 
-def _input(g, node, name):
+def _input(g: Any, node: Node, name: str) -> Any:
     """The value of an input: uint8 is scaled, as on its way into lanes."""
     if node.op.kind != "uint8":
         return name
@@ -143,7 +158,7 @@ def _input(g, node, name):
     return g.add("Add", g.add("Mul", x, g.numbers(scale.reshape(shape))), g.numbers(shift.reshape(shape)))
 
 
-def _emit(g, node, inputs):
+def _emit(g: Any, node: Node, inputs: Any) -> Any:
     emit = EMITTERS.get(type(node.op))
     if emit is None:
         why = CANNOT.get(type(node.op), lambda op: f"{type(op).__name__} is not in the table of what can be written")(node.op)
@@ -151,12 +166,12 @@ def _emit(g, node, inputs):
     return emit(g, node, *inputs)
 
 
-def _model(g, inputs, results, fed, batch, opset):
+def _model(g: Any, inputs: Any, results: Any, fed: Any, batch: int | None, opset: Any) -> Any:
     import onnx
     from onnx import helper
     size = "N" if batch is None else int(batch)
 
-    def info(name, kind, node):
+    def info(name: str, kind: Any, node: Node) -> Any:
         return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), (size, *node.shape))
     graph = helper.make_graph(
         g.nodes, "lanewise", [info(fed[v.node], v.node.op.kind, v.node) for v in inputs],

@@ -12,7 +12,11 @@ from .pool import (adaptive_avg_pool2d, adaptive_avg_pool2d_backward, avg_pool2d
                    max_pool2d_backward)
 from .softmax import (cross_entropy, cross_entropy_backward, log_softmax, log_softmax_backward, softmax, softmax_backward)
 
-PUBLIC_OPS = ("adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "col2im", "conv2d", "conv_transpose2d", "cross_entropy", "elu",
-              "gelu", "im2col", "layer_norm", "leaky_relu", "linear", "log_softmax", "matmul", "max_pool2d", "relu", "sigmoid",
-              "softmax", "tanh")
-__all__ = [*PUBLIC_OPS, *(f"{name}_backward" for name in PUBLIC_OPS)]
+__all__ = ["adaptive_avg_pool2d", "adaptive_avg_pool2d_backward", "avg_pool2d", "avg_pool2d_backward", "batch_norm",
+           "batch_norm_backward", "col2im", "col2im_backward", "conv2d", "conv2d_backward", "conv_transpose2d",
+           "conv_transpose2d_backward", "cross_entropy", "cross_entropy_backward", "elu", "elu_backward", "gelu",
+           "gelu_backward", "im2col", "im2col_backward", "layer_norm", "layer_norm_backward", "leaky_relu",
+           "leaky_relu_backward", "linear", "linear_backward", "log_softmax", "log_softmax_backward", "matmul",
+           "matmul_backward", "max_pool2d", "max_pool2d_backward", "relu", "relu_backward", "sigmoid", "sigmoid_backward",
+           "softmax", "softmax_backward", "tanh", "tanh_backward"]
+PUBLIC_OPS = tuple(name for name in __all__ if not name.endswith("_backward"))

@@ -1,5 +1,8 @@
 """Convolutions of images (N, C, H, W) or (C, H, W), and their gradients."""
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,12 +11,19 @@ from ..errors import ShapeError
 from .columns import groups_of
 from .matmul import matmul
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from .._types import Array, Size
+
 COLUMNS = 1 << 19       # numbers of im2col at a time: 2 MB, which the product finds in L2 or L3
 SCRATCH = 1 << 22       # numbers of one sample's columns that a thread keeps for itself: 16 MB
 SHARD = 1 << 20         # numbers of a sample's image and result above which a shard of lanes is far larger than the caches
 
 
-def _padding(name, padding, kernel, stride, dilation):
+def _padding(name: str, padding: Any, kernel: Any, stride: Any, dilation: Any) -> Any:
     """(top, left, bottom, right)."""
     if padding == "valid":
         return 0, 0, 0, 0
@@ -27,7 +37,7 @@ def _padding(name, padding, kernel, stride, dilation):
     return pair(name, "padding", padding, 0) * 2
 
 
-def _geometry(name, x, weight, stride, padding, dilation, groups):
+def _geometry(name: str, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
     """(Geometry, groups), checked against (N, C, H, W) and (O, C / groups, KH, KW)."""
     ndim(name, "weight", weight, 4, "O, C / groups, KH, KW")
     stride, dilation, kernel = pair(name, "stride", stride), pair(name, "dilation", dilation), weight.shape[2:]
@@ -40,7 +50,7 @@ def _geometry(name, x, weight, stride, padding, dilation, groups):
     return Geometry(name, x.shape[2:], kernel, stride, _padding(name, padding, kernel, stride, dilation), dilation), groups
 
 
-def _chosen(name, algorithm, x, weight, y_shape, backward=False):
+def _chosen(name: str, algorithm: Any, x: Any, weight: Any, y_shape: Any, backward: Any = False) -> str:
     """From 2 LANES samples of more than 4 channels (backward: of any) with kernels above 1x1 "lanes", else "gemm".
 
     Lanes against gemm, one thread, ms: 32->64 3x3 16x16, 8 samples 1.5, 0.8, 128 samples 14.5, 13.1; 6->16 5x5, 128: 0.50,
@@ -56,13 +66,13 @@ def _chosen(name, algorithm, x, weight, y_shape, backward=False):
     return algorithm if x.size and math.prod(y_shape) else "gemm"
 
 
-def _chunks(n, g, channels):
+def _chunks(n: int, g: Any, channels: int) -> Any:
     """Spans of samples whose columns are COLUMNS numbers or fewer."""
     step = max(1, COLUMNS // max(1, channels * g.taps * g.pixels))
     return [(i, min(n, i + step)) for i in range(0, n, step)]
 
 
-def _columns(x, g, groups):
+def _columns(x: Any, g: Any, groups: int) -> Any:
     """x (n, C, H, W) -> (n, groups, C / groups * KH * KW, L)."""
     cols = x if g.plain else empty((len(x), x.shape[1] * g.taps, g.pixels), x)
     if not g.plain:
@@ -70,7 +80,7 @@ def _columns(x, g, groups):
     return cols.reshape(len(x), groups, x.shape[1] // groups * g.taps, g.pixels)
 
 
-def _gemm(x, weight, bias, g, groups, y):
+def _gemm(x: Any, weight: Any, bias: Any, g: Any, groups: int, y: Array) -> None:
     """y = bias + weight x columns: samples over the threads; groups of one channel and one output without columns; one sample,
     and one too large for a thread's scratch, a chunk at a time through matmul."""
     ins, outs = weight.shape[1], weight.shape[0] // groups
@@ -86,7 +96,7 @@ def _gemm(x, weight, bias, g, groups, y):
         y += bias[:, None, None]
 
 
-def _input_grad(dy, weight, g, groups, dx):
+def _input_grad(dy: Any, weight: Any, g: Any, groups: int, dx: Any) -> None:
     """dx = the images of the columns weight^T dy."""
     w = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1] * g.taps).swapaxes(1, 2)
     for i, j in _chunks(len(dy), g, dx.shape[1]):
@@ -97,7 +107,7 @@ def _input_grad(dy, weight, g, groups, dx):
             g.move(dx[i:j], cols, True)
 
 
-def _weight_grad(dy, x, g, groups, shape):
+def _weight_grad(dy: Any, x: Any, g: Any, groups: int, shape: Any) -> Array:
     """dweight = sum over samples of dy columns^T."""
     dw = np.zeros((groups, shape[0] // groups, shape[1] * g.taps), x.dtype)
     for i, j in _chunks(len(x), g, x.shape[1]):
@@ -105,7 +115,8 @@ def _weight_grad(dy, x, g, groups, shape):
     return dw.reshape(shape)
 
 
-def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, algorithm=None, out=None):
+def conv2d(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1, padding: Size | str = 0,
+           dilation: Size = 1, groups: int = 1, *, algorithm: str | None = None, out: Array | None = None) -> Array:
     """y[n, o] = bias[o] + sum over c of weight[o, c] * x[n, c]: (N, C, H, W), (O, C / groups, KH, KW), (O,) -> (N, O, H', W').
 
     H' = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1. int or pair everywhere; padding also "valid" (0) or "same"
@@ -126,7 +137,8 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
     return y.done()
 
 
-def conv2d_backward(dy, x, weight, stride=1, padding=0, dilation=1, groups=1, *, algorithm=None):
+def conv2d_backward(dy: ArrayLike, x: ArrayLike, weight: ArrayLike, stride: Size = 1, padding: Size | str = 0,
+                    dilation: Size = 1, groups: int = 1, *, algorithm: str | None = None) -> tuple[Array, Array, Array]:
     """(dx, dweight, dbias) of conv2d from dy (N, O, H', W')."""
     name = "conv2d_backward"
     dy, x, weight = arrays(name, dy=dy, x=x, weight=weight)
@@ -145,7 +157,8 @@ def conv2d_backward(dy, x, weight, stride=1, padding=0, dilation=1, groups=1, *,
     return (dx[0] if alone else dx), dw, db
 
 
-def _transposed(name, x, weight, stride, padding, output_padding, groups, dilation):
+def _transposed(name: str, x: Any, weight: Any, stride: Any, padding: Any, output_padding: Any, groups: Any,
+                dilation: Any) -> Any:
     """(Geometry over the result, groups, channels of the result); weight (C, O / groups, KH, KW)."""
     ndim(name, "weight", weight, 4, "C, O / groups, KH, KW")
     stride, dilation = pair(name, "stride", stride), pair(name, "dilation", dilation)
@@ -161,7 +174,8 @@ def _transposed(name, x, weight, stride, padding, output_padding, groups, dilati
     return Geometry(name, size, kernel, stride, pad, dilation, x.shape[2:]), groups, weight.shape[1] * groups
 
 
-def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *, out=None):
+def conv_transpose2d(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1, padding: Size = 0,
+                     output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: Array | None = None) -> Array:
     """The gradient of conv2d with respect to its input, as a layer: (N, C, H, W), (C, O / groups, KH, KW), (O,) ->
     (N, O, H', W'), H' = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1."""
     name = "conv_transpose2d"
@@ -179,7 +193,8 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
     return y.done()
 
 
-def conv_transpose2d_backward(dy, x, weight, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+def conv_transpose2d_backward(dy: ArrayLike, x: ArrayLike, weight: ArrayLike, stride: Size = 1, padding: Size = 0,
+                              output_padding: Size = 0, groups: int = 1, dilation: Size = 1) -> tuple[Array, Array, Array]:
     """(dx, dweight, dbias) of conv_transpose2d: dx is conv2d of dy."""
     name = "conv_transpose2d_backward"
     dy, x, weight = arrays(name, dy=dy, x=x, weight=weight)

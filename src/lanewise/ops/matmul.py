@@ -1,10 +1,19 @@
 """Matrix products, batched, and linear layers."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from .._kernels import calls
 from .._kernels.calls import arrays, shape
 from ..errors import ShapeError
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
-def matmul(a, b, *, out=None):
+    from .._types import Array, Shape
+
+
+def matmul(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     """numpy.matmul: (..., M, K) x (..., K, N) -> (..., M, N), batch dimensions broadcast; a 1-D a is a row, a 1-D b a column,
     and that dimension falls away. Operands are read as they lie (transposed views are not copied).
 
@@ -12,7 +21,7 @@ def matmul(a, b, *, out=None):
     return calls.matmul(a, b, out)
 
 
-def _summed(x, like):
+def _summed(x: Array, like: Shape) -> Array:
     """x summed over the dimensions that broadcasting gave it."""
     if x.shape == like:
         return x
@@ -21,7 +30,7 @@ def _summed(x, like):
     return x.sum(wide, keepdims=True) if wide else x
 
 
-def matmul_backward(dy, a, b):
+def matmul_backward(dy: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
     """(da, db): da = dy b^T and db = a^T dy, summed over what was broadcast, each in the shape of its operand."""
     dy, a, b = arrays("matmul_backward", dy=dy, a=a, b=b)
     if a.ndim == 0 or b.ndim == 0:
@@ -38,11 +47,11 @@ def matmul_backward(dy, a, b):
             _summed(matmul(a2.swapaxes(-1, -2), g), b2.shape).reshape(b.shape))
 
 
-def linear(x, weight, bias=None, *, out=None):
+def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *, out: Array | None = None) -> Array:
     """y = x weight^T + bias: (..., I), (O, I) and (O,) -> (..., O). NumPy's BLAS."""
     return calls.linear(x, weight, bias, out)
 
 
-def linear_backward(dy, x, weight):
+def linear_backward(dy: ArrayLike, x: ArrayLike, weight: ArrayLike) -> tuple[Array, Array, Array]:
     """(dx, dweight, dbias): dx = dy weight, dweight = sum dy^T x, dbias = sum dy."""
     return calls.linear_backward(dy, x, weight)

@@ -1,31 +1,43 @@
 """softmax and log_softmax over any axis, cross-entropy, and their gradients."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, overload
+
 import numpy as np
 
 from .._kernels import calls
 
+if TYPE_CHECKING:
+    from typing import Any, Literal
 
-def softmax(x, dim=-1, *, out=None):
+    from numpy.typing import ArrayLike
+
+    from .._types import Array
+
+
+def softmax(x: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
     """exp(x) / sum exp(x) along dim, with the maximum subtracted first; any shape. A row with NaN or +inf, or of -inf
     alone, is NaN."""
     return calls.softmax("softmax", False, x, None, dim, out)
 
 
-def softmax_backward(dy, y, dim=-1, *, out=None):
+def softmax_backward(dy: ArrayLike, y: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
     """dx = y (dy - sum(dy y)) along dim, from the output y."""
     return calls.softmax("softmax_backward", False, y, dy, dim, out)
 
 
-def log_softmax(x, dim=-1, *, out=None):
+def log_softmax(x: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
     """x - log sum exp(x) along dim, with the maximum subtracted first."""
     return calls.softmax("log_softmax", True, x, None, dim, out)
 
 
-def log_softmax_backward(dy, y, dim=-1, *, out=None):
+def log_softmax_backward(dy: ArrayLike, y: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
     """dx = dy - exp(y) sum(dy) along dim, from the output y."""
     return calls.softmax("log_softmax_backward", True, y, dy, dim, out)
 
 
-def _probabilities(name, x, target, weight, reduction, smoothing):
+def _probabilities(name: str, x: Any, target: Array, weight: Any, reduction: str,
+                   smoothing: float) -> tuple[Array, Array, int]:
     """(x (N, C, ...), t of its shape: what log softmax(x) is multiplied by, the number of samples)."""
     x, weight = calls.loss_arrays(name, x, weight, reduction, smoothing)
     if x.ndim == 1:
@@ -38,7 +50,14 @@ def _probabilities(name, x, target, weight, reduction, smoothing):
     return x, t if weight is None else t * weight.reshape(1, classes, *(1,) * (x.ndim - 2)), x.size // classes
 
 
-def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+@overload
+def cross_entropy(x: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = -100,
+                  reduction: Literal["mean", "sum"] = "mean", label_smoothing: float = 0.0) -> np.floating[Any]: ...
+@overload
+def cross_entropy(x: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = -100,
+                  reduction: str = "mean", label_smoothing: float = 0.0) -> Any: ...
+def cross_entropy(x: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = -100,
+                  reduction: str = "mean", label_smoothing: float = 0.0) -> Any:
     """-log softmax(x)[target] over dim 1.
 
     x (N, C, ...) or (C,); target integer labels (N, ...), of which ignore_index counts for nothing, or probabilities
@@ -55,7 +74,8 @@ def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", l
     return rows.dtype.type(total / count if reduction == "mean" else total)
 
 
-def cross_entropy_backward(dy, x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+def cross_entropy_backward(dy: ArrayLike, x: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None,
+                           ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0) -> Array:
     """The gradient with respect to x; dy is a number, or (N, ...) for reduction "none"."""
     name, target = "cross_entropy_backward", np.asarray(target)
     if target.dtype.kind != "f":

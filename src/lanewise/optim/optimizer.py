@@ -1,12 +1,21 @@
 """What all optimizers share: parameter groups in flat arrays, state, and a step that is one pass over each array."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from .. import threads
 from .._isa import engine
 from ..parameter import Parameter, aligned, flatten, storage_version
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-def number(owner, name, value, low=0.0, high=np.inf):
+    from .._types import Array, Params
+
+
+def number(owner: str, name: str, value: Any, low: float = 0.0, high: float = np.inf) -> float:
     """A float in [low, high], or one sentence."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)) or not low <= value <= high:
         raise ValueError(f"{owner}: expected {name} to be a number of {low:g} {'or more' if high == np.inf else f'to {high:g}'}"
@@ -14,23 +23,25 @@ def number(owner, name, value, low=0.0, high=np.inf):
     return float(value)
 
 
-class Group(dict):
+class Group(dict[str, Any]):
     """A parameter group: `params`, and the optimizer's settings, to be read and set between steps."""
 
 
 class Flat:
     """A group's parameters side by side in one array, their gradients and the optimizer's moments in others like it."""
 
-    def __init__(self, params, moments):
+    def __init__(self, params: list[Parameter], moments: int) -> None:
         self.params = params
         self.data, self.grad = flatten(params)
         self.moments = [aligned(self.data.size, self.data.dtype) for _ in range(moments)]
         self.sizes, self.steps = [p.data.size for p in params], [0] * len(params)
         self.addresses = [a.ctypes.data for a in (self.data, self.grad, *self.moments)]
-        self.bytes, self.dtype, self.version, self._parts = self.data.itemsize, self.data.dtype.name, None, {}
+        self.bytes, self.dtype = self.data.itemsize, self.data.dtype.name
+        self.version: int | None = None
+        self._parts: dict[tuple[int, int, int], Any] = {}
         self.update = engine(self.dtype).update
 
-    def check(self, version):
+    def check(self, version: int) -> None:
         """RuntimeError if the parameters are no longer in these arrays."""
         at = list(self.addresses[:2])
         for p, size in zip(self.params, self.sizes):
@@ -40,7 +51,7 @@ class Flat:
             at = [a + size * self.bytes for a in at]
         self.version = version
 
-    def stretches(self):
+    def stretches(self) -> list[tuple[int, int, int]]:
         """Count a step for every parameter with a gradient: (first number, end, step count) of the longest stretches of
         such parameters that have done equally many."""
         at, found, steps, first, last = 0, [], self.steps, 0, 0
@@ -58,7 +69,7 @@ class Flat:
             found.append((first, at, last))
         return found
 
-    def parts(self, first, end, threads):
+    def parts(self, first: int, end: int, threads: int) -> tuple[int, int, int]:
         """(address, threads, ranges) of an int64 array (threads, ranges, 2): the chunks of first .. end that each thread
         updates, its share of every parameter."""
         found = self._parts.get((first, end, threads))
@@ -76,7 +87,7 @@ class Flat:
             found = self._parts[first, end, threads] = (array.ctypes.data, *array.shape[:2]), array
         return found[0]
 
-    def pieces(self):
+    def pieces(self) -> Iterator[tuple[Parameter, int, list[Array]]]:
         """(parameter, its number in the group, its part of every moment)."""
         at = 0
         for i, p in enumerate(self.params):
@@ -90,15 +101,16 @@ class Optimizer:
 
     `params`: parameters, or dicts {"params": ..., setting: ...} as in PyTorch. A subclass names its `moments` (PyTorch's
     names in state_dict()), the kernel's `rule`, and gives constants(group, t)."""
-    moments = ()                                # flat arrays of state that a parameter group needs
-    rule = None                                 # of kernels/optimizer.pxi
+    moments: tuple[str, ...] = ()               # flat arrays of state that a parameter group needs
+    rule: str | None = None                     # of kernels/optimizer.pxi
 
-    def __init__(self, params, defaults):
-        params = list(params)
-        if not params:
+    def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
+        groups: Any = list(params)
+        if not groups:
             raise ValueError(f"{type(self).__name__}: expected parameters, got none")
-        groups = params if isinstance(params[0], dict) else [{"params": params}]
-        self.param_groups, seen = [], set()
+        groups = groups if isinstance(groups[0], dict) else [{"params": groups}]
+        self.param_groups: list[Group] = []
+        seen: set[int] = set()
         for group in groups:
             unknown = set(group) - set(defaults) - {"params"}
             if unknown:
@@ -116,22 +128,22 @@ class Optimizer:
             self.param_groups.append(group)
         self._flat = [Flat(group["params"], len(self.moments)) for group in self.param_groups]
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # For copy.deepcopy and pickle, together with the model: the arrays' addresses are not a copy's.
         return {**self.__dict__, "_flat": self.state_dict()}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _flat=[Flat(group["params"], len(self.moments)) for group in state["param_groups"]])
         self.load_state_dict(state["_flat"])
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         """ValueError for settings out of range."""
 
-    def _ranges(self, group, *names):
+    def _ranges(self, group: Group, *names: str) -> None:
         for name in names:
             number(type(self).__name__, name, group[name])
 
-    def zero_grad(self, set_to_none=True):
+    def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients (or set them to zero)."""
         for group in self.param_groups:
             for p in group["params"]:
@@ -140,7 +152,7 @@ class Optimizer:
                 else:
                     p.grad = 0
 
-    def step(self):
+    def step(self) -> Any:
         """Update every parameter that has a gradient."""
         n_threads, version = threads.get_num_threads(), storage_version()
         for group, flat in zip(self.param_groups, self._flat):
@@ -150,14 +162,15 @@ class Optimizer:
                 constants, mode = self.constants(group, t)
                 flat.update(self.rule, flat.addresses, first, end - first, constants, mode, *flat.parts(first, end, n_threads))
 
-    def constants(self, group, t):
+    def constants(self, group: Group, t: int) -> tuple[tuple[float, ...], int]:
         """(the rule's constants, its mode) at step t, from 1."""
         raise TypeError(f"{type(self).__name__} expected a constants() method")
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """PyTorch's layout: {"state": {number of the parameter: {"step": count, moment: array}}, "param_groups": [settings,
         with "params" as numbers]}. Parameters without a step have no state. save_checkpoint() writes it to a file."""
-        state, groups, first = {}, [], 0
+        state: dict[int, dict[str, Any]] = {}
+        groups, first = [], 0
         for group, flat in zip(self.param_groups, self._flat):
             for _, i, arrays in flat.pieces():
                 if flat.steps[i]:
@@ -167,7 +180,7 @@ class Optimizer:
             first += len(flat.params)
         return {"state": state, "param_groups": groups}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take what state_dict() gave; ValueError if it is of another optimizer or other parameters, and then nothing is
         changed."""
         name, groups, entries, first = type(self).__name__, state["param_groups"], state["state"], 0
@@ -193,6 +206,6 @@ class Optimizer:
                     array[...] = entry[moment] if entry else self.fresh(group)
             first += len(flat.params)
 
-    def fresh(self, group):
+    def fresh(self, group: Group) -> float:
         """What moments hold before the first step."""
         return 0

@@ -1,4 +1,8 @@
 """The diagram of a network: its traced graph as boxes in columns, broken into lines where only one value passes."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..graph import Input, as_value, topological
@@ -8,6 +12,17 @@ from ..nodes.pool import Pool2d
 from ..summary import trace
 from .look import BLUE, GREEN, GREY, LETTER, ORANGE, PURPLE, SKY, figure, shorten
 
+if TYPE_CHECKING:
+    from ..graph import Node
+    from collections.abc import Sequence
+    from typing import Any
+
+    from matplotlib.axes import Axes
+    from numpy.typing import DTypeLike
+
+    from .._types import Shape
+    from ..nn.module import Module
+
 SIGNS = {"Add": "+", "Mul": "×", "Sub": "−", "MatMul": "@", "Concat": "concat"}
 COLOURS = ((Input, GREY), (Conv2d, BLUE), (Pool2d, SKY))
 LINE, PAD, GAP, LEVEL = 0.135, 0.14, 0.16, 0.13         # inches: of a text's line, in a box, between lanes, between arcs
@@ -16,24 +31,25 @@ LINE, PAD, GAP, LEVEL = 0.135, 0.14, 0.16, 0.13         # inches: of a text's li
 class Box:
     """Layers that are drawn together: a head, and what without weights follows it alone; its place."""
 
-    def __init__(self, path, texts, colour, shape):
+    def __init__(self, path: str, texts: list[str], colour: str, shape: Shape) -> None:
         self.path, self.texts, self.colour, self.shape = path, texts, colour, shape
-        self.sources, self.targets = [], []
+        self.sources: list[Box] = []
+        self.targets: list[Box] = []
         self.column = self.lane = self.line = 0
         self.x = self.y = 0.0
 
     @property
-    def words(self):
+    def words(self) -> list[str]:
         """Lines of text."""
         return [*self.texts, "×".join(map(str, self.shape))]
 
     @property
-    def height(self):
+    def height(self) -> float:
         """Inches."""
         return LINE * len(self.words) + PAD
 
 
-def _text(kind, nodes):
+def _text(kind: Any, nodes: Any) -> str:
     for node in nodes:
         op, size = node.op, None
         if isinstance(op, Conv2d):
@@ -46,13 +62,13 @@ def _text(kind, nodes):
     return SIGNS.get(kind, _short(kind))
 
 
-def _short(kind):
+def _short(kind: str) -> str:
     for long, short in (("2d", ""), ("Adaptive", ""), ("Transpose", "T")):
         kind = kind.replace(long, short)
     return kind
 
 
-def _colour(nodes):
+def _colour(nodes: Any) -> str:
     for node in nodes:
         for kind, colour in COLOURS:
             if isinstance(node.op, kind):
@@ -62,7 +78,7 @@ def _colour(nodes):
     return ORANGE if any(len(n.inputs) > 1 for n in nodes) else PURPLE
 
 
-def boxes(model, input_shape, dtype):
+def boxes(model: Module, input_shape: Any, dtype: Any) -> list[Box]:
     """The boxes of a model, inputs first, with their edges."""
     several = isinstance(input_shape[0], (tuple, list))
     number = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
@@ -71,7 +87,9 @@ def boxes(model, input_shape, dtype):
     order = topological([v.node for v in (out if isinstance(out, (tuple, list)) else (out,))])
     place = {n: i for i, n in enumerate(order)}
     calls = sorted((c for c in calls if c[3][-1] in place), key=lambda c: place[c[3][-1]])
-    found, home, readers = [], {}, {}
+    found: list[Box] = []
+    home: dict[Node, Box] = {}
+    readers: dict[Node, int] = {}
     for v in values:
         home[v.node] = Box("", ["input"], GREY, v.node.shape)
         found.append(home[v.node])
@@ -100,7 +118,7 @@ def boxes(model, input_shape, dtype):
     return found
 
 
-def _columns(found):
+def _columns(found: Any) -> Any:
     # A column behind the last source; the lane of the first source, or the next that is free.
     taken = set()
     for box in found:
@@ -114,7 +132,7 @@ def _columns(found):
     return max(b.column for b in found) + 1
 
 
-def _lines(found, columns, most):
+def _lines(found: Any, columns: Any, most: Any) -> Any:
     # Breaks: behind the last column, at most `most` of them in a line, where everything that passes comes from one box.
     crossing = [{s for b in found for s in b.sources if s.column <= c < b.column} for c in range(columns)]
     starts = [0]
@@ -129,16 +147,17 @@ def _lines(found, columns, most):
     return starts
 
 
-def _levels(edges):
+def _levels(edges: Any) -> Any:
     # Arcs over one line: of those that overlap, the shorter lies lower.
-    levels = {}
+    levels: dict[Any, int] = {}
     for edge in sorted(edges, key=lambda e: e[1] - e[0]):
         used = {levels[o] for o in levels if o[0] < edge[1] and edge[0] < o[1]}
         levels[edge] = next(k for k in range(len(used) + 1) if k not in used)
     return levels
 
 
-def network(model, input_shape, dtype=None, ax=None):
+def network(model: Module, input_shape: Sequence[int] | Sequence[Sequence[int]], dtype: DTypeLike | None = None,
+            ax: Axes | None = None) -> Axes:
     """The network as boxes and arrows, from the traced graph of inputs (C, H, W), or a list of such; the Axes.
     `dtype`: of the inputs, as in summary().
 
@@ -185,7 +204,7 @@ def network(model, input_shape, dtype=None, ax=None):
     return ax
 
 
-def _draw(ax, box, wide, scale):
+def _draw(ax: Any, box: Any, wide: Any, scale: Any) -> None:
     from matplotlib.patches import FancyBboxPatch
     ax.add_patch(FancyBboxPatch((box.x - wide / 2, box.y - box.height / 2), wide, box.height,
                                 boxstyle="round,pad=0,rounding_size=0.05", facecolor=box.colour + "30",
@@ -199,8 +218,8 @@ def _draw(ax, box, wide, scale):
                 fontweight="bold" if i == 0 else "normal")
 
 
-def _edges(ax, found, arcs, ghosts, place, wide, right):
-    def line(points, arrow=True):
+def _edges(ax: Any, found: Any, arcs: Any, ghosts: Any, place: Any, wide: Any, right: Any) -> None:
+    def line(points: Any, arrow: bool = True) -> None:
         xs, ys = zip(*points)
         ax.plot(xs, ys, color="#555555", linewidth=0.9, zorder=1, solid_joinstyle="round")
         if arrow:

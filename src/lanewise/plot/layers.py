@@ -1,4 +1,8 @@
 """Pictures of what is inside a network: the weights of a layer, and what it makes of an image."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..graph import Value
@@ -6,8 +10,18 @@ from ..nn import module as modules
 from ..train import _evaluating
 from .look import AMOUNT, BLUE, SIGNED, TEXT, axes, colour_bar, count, mosaic, title
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
-def _layer(who, model, name, wanted, what):
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+    from .._types import Array, Operand
+    from ..nn.module import Module
+
+
+def _layer(who: str, model: Module, name: str | None, wanted: Callable[[Module], bool], what: str) -> tuple[str, Module]:
     # (path, module) of the name, or of the first that is wanted
     found = dict(model.named_modules())
     if name is None:
@@ -20,12 +34,12 @@ def _layer(who, model, name, wanted, what):
     return name, found[name]
 
 
-def _weights(module):
+def _weights(module: Any) -> Any:
     weight = getattr(module, "weight", None)
     return None if weight is None or len(weight.shape) not in (2, 4) else weight
 
 
-def _tiles(ax, tiles, cols, signed, names):
+def _tiles(ax: Any, tiles: Any, cols: int | None, signed: Any, names: str) -> Any:
     # a mosaic on one scale, with a bar
     picture, (rows, cols) = mosaic(tiles, cols)
     if tiles.ndim == 4:
@@ -40,7 +54,8 @@ def _tiles(ax, tiles, cols, signed, names):
     return ax
 
 
-def filters(model, layer=None, shape=None, cols=None, ax=None):
+def filters(model: Module, layer: str | None = None, shape: Sequence[int] | None = None, cols: int | None = None,
+            ax: Axes | None = None) -> Axes:
     """The weights of a layer as pictures, one a filter; the Axes.
 
     `layer`: its name as in named_modules(), the first with weights by default. A convolution's filters (O, I, K, K) of one
@@ -73,12 +88,12 @@ def filters(model, layer=None, shape=None, cols=None, ax=None):
     return _tiles(axes(ax), tiles, cols, True, text)
 
 
-def activations(model, x, layer):
+def activations(model: Module, x: Operand, layer: str) -> Array:
     """What the layer of that name gives for a batch x, in evaluation mode: (N, ...) array; of a layer that is called several
     times the first call."""
     module, found = dict(model.named_modules())[layer], []
 
-    def watch(called, inputs, out):
+    def watch(called: Module, inputs: Any, out: Any) -> None:
         if called is module:
             found.append(out)
     from ..graph import as_value
@@ -94,7 +109,8 @@ def activations(model, x, layer):
         return found[0].numpy()
 
 
-def feature_maps(model, image, layer=None, n=64, cols=None, ax=None):
+def feature_maps(model: Module, image: ArrayLike, layer: str | None = None, n: int = 64, cols: int | None = None,
+                 ax: Axes | None = None) -> Axes:
     """What a layer makes of one image, a picture a channel (the first n), all on one scale; the Axes.
 
     `image`: (C, H, W), or a batch of one; as the model takes it, np.asarray(dataset.batch([i])[0]) of a Dataset. `layer`: any

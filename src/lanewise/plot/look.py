@@ -1,10 +1,21 @@
 """What all pictures share: colours, sizes, new figures, images made showable, texts made to fit."""
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data.dataset import Dataset
 from ..errors import LabelError, ShapeError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .._types import Array
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8A8A8A"
 TEXT, SMALL = 9, 7              # points
@@ -12,7 +23,7 @@ AMOUNT, SIGNED = "viridis", "RdBu_r"        # colour maps of what is 0 or more, 
 LETTER = 0.58                   # width of a letter over its size
 
 
-def _pyplot():
+def _pyplot() -> Any:
     try:
         import matplotlib.pyplot as pyplot
     except ImportError:
@@ -20,12 +31,12 @@ def _pyplot():
     return pyplot
 
 
-def figure(fig, width=6.0, height=4.0):
+def figure(fig: Figure | None, width: float = 6.0, height: float = 4.0) -> Figure:
     """The figure to draw into: `fig` (a Figure or SubFigure), or a new one."""
     return _pyplot().figure(figsize=(width, height), layout="constrained") if fig is None else fig
 
 
-def axes(ax, width=6.0, height=4.0):
+def axes(ax: Axes | None, width: float = 6.0, height: float = 4.0) -> Axes:
     """The axes to draw into: `ax`, or those of a new figure; with two spines, small ticks."""
     ax = figure(None, width, height).subplots() if ax is None else ax
     ax.spines[["top", "right"]].set_visible(False)
@@ -33,25 +44,25 @@ def axes(ax, width=6.0, height=4.0):
     return ax
 
 
-def title(ax, text):
+def title(ax: Axes, text: str) -> None:
     """A title at the left."""
     ax.set_title(text, loc="left", fontsize=TEXT)
 
 
-def count(who, name, value, least=1):
+def count(who: str, name: str, value: Any, least: int = 1) -> int:
     """An integer of `least` or more, or one sentence."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{who}: expected {name} of {least} or more, got {value!r}")
     return int(value)
 
 
-def shorten(text, width, size):
+def shorten(text: str, width: float, size: float) -> str:
     """The text, cut with an ellipsis to so many inches at so many points."""
     fits = max(2, int(width * 72 / (LETTER * size)))
     return text if len(text) <= fits else text[:fits - 1] + "…"
 
 
-def labelled(who, data):
+def labelled(who: str, data: Any) -> Any:
     """(images, labels, Dataset or None) of a Dataset or of (x, y) arrays."""
     if isinstance(data, Dataset):
         return data.images, data.labels, data
@@ -63,7 +74,7 @@ def labelled(who, data):
     return x, y, None
 
 
-def labels_of(who, y):
+def labels_of(who: str, y: Any) -> Array:
     """Labels (N,) of 0 or more, as integers."""
     y = np.asarray(y)
     if y.ndim != 1 or y.dtype.kind not in "iu" or y.size == 0 or y.min() < 0:
@@ -71,7 +82,7 @@ def labels_of(who, y):
     return y.astype(np.int64)
 
 
-def names_of(who, names, dataset, n):
+def names_of(who: str, names: Any, dataset: Any, n: int) -> Any:
     """n names of classes: those given, those of the Dataset, or the numbers."""
     names = list(names) if names is not None else list(dataset.classes) if dataset is not None and dataset.classes else []
     if names and len(names) < n:
@@ -79,7 +90,7 @@ def names_of(who, names, dataset, n):
     return [str(k) for k in names] or [str(k) for k in range(n)]
 
 
-def pictures(who, images, mean=None, std=None):
+def pictures(who: str, images: Any, mean: Any = None, std: Any = None) -> Any:
     """Images (N, C, H, W) or (N, H, W) as numbers of 0 to 1 that imshow takes, (N, H, W) or (N, H, W, 3).
 
     uint8 is divided by 255. Others become x * std + mean, per channel, where one of them is given, clipped to 0..1; without,
@@ -100,20 +111,20 @@ def pictures(who, images, mean=None, std=None):
     return x[:, 0] if x.shape[1] == 1 else np.moveaxis(x, 1, 3)
 
 
-def show(ax, picture):
+def show(ax: Axes, picture: Array) -> Any:
     """One picture of pictures(), without ticks."""
     ax.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
 
 
-def grid(n, width=6.0, height=4.0, cols=None):
+def grid(n: int, width: float = 6.0, height: float = 4.0, cols: int | None = None) -> Any:
     """(rows, columns) for n squares in a rectangle: the largest, few places empty; or with so many columns."""
     if cols is None:
         cols = max(range(1, n + 1), key=lambda c: min(width / c, height / -(-n // c)) * math.sqrt(n / (-(-n // c) * c)))
     return -(-n // cols), cols
 
 
-def captioned(fig, shown, captions, cols=None, lines=1):
+def captioned(fig: Any, shown: Any, captions: Any, cols: int | None = None, lines: int = 1) -> Figure:
     """Pictures in a grid with captions above, each line cut to its column's width: the Figure."""
     fig = figure(fig)
     width, height = fig.bbox.width / fig.dpi, fig.bbox.height / fig.dpi
@@ -129,7 +140,7 @@ def captioned(fig, shown, captions, cols=None, lines=1):
     return fig
 
 
-def mosaic(tiles, cols=None):
+def mosaic(tiles: Array, cols: int | None = None) -> Any:
     """Tiles (N, H, W) or (N, H, W, 3) side by side in one image, a pixel apart, NaN (or white) between; and (rows, columns)."""
     n, h, w = tiles.shape[:3]
     rows, cols = grid(n, 5.0 * h, 3.7 * w, cols)
@@ -140,7 +151,7 @@ def mosaic(tiles, cols=None):
     return out, (rows, cols)
 
 
-def colour_bar(ax, image, label=""):
+def colour_bar(ax: Axes, image: Any, label: str = "") -> Any:
     """A narrow bar beside the axes."""
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.85, pad=0.02, aspect=30)
     bar.outline.set_visible(False)

@@ -1,4 +1,8 @@
 """Pictures of what a classifier answers: confusion, its worst mistakes, what it looks at."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..data.dataset import Dataset
@@ -9,11 +13,21 @@ from ..train import Trainer, _evaluating
 from .look import (AMOUNT, LETTER, SMALL, TEXT, axes, captioned, colour_bar, count, figure, labelled, labels_of, names_of,
                    pictures, shorten, show, title)
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
+
+    from .._types import Array, Data
+
 MOST_NAMES = 20                 # classes that have names and numbers in a confusion matrix
 FIELD = 3.0                     # inches of a row of its fields, about
 
 
-def _answers(who, source, data):
+def _answers(who: str, source: Any, data: Any) -> Any:
     # (scores (N, C) or None, labels predicted (N,))
     if isinstance(source, Module):
         source = Trainer(source, None).predict(data if isinstance(data, Dataset) else data[0])
@@ -25,7 +39,7 @@ def _answers(who, source, data):
     return found, found.argmax(1)
 
 
-def _probabilities(scores):
+def _probabilities(scores: Any) -> Any:
     # softmax of scores; of what is probabilities already, themselves
     p = np.asarray(scores, np.float64)
     if p.min() >= 0 and np.allclose(p.sum(1), 1, atol=1e-4):
@@ -34,7 +48,7 @@ def _probabilities(scores):
     return p / p.sum(1, keepdims=True)
 
 
-def confusion(source, data, names=None, ax=None):
+def confusion(source: Any, data: Data, names: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
     """The confusion matrix: a row a true class, a column a predicted one, colours the share of the row; the Axes.
 
     `source`: a model, its scores (N, C) or predicted labels (N,); `data`: a Dataset, (x, y) arrays, or for scores and labels
@@ -75,7 +89,8 @@ def confusion(source, data, names=None, ax=None):
     return ax
 
 
-def mistakes(source, data, n=12, cols=None, names=None, mean=None, std=None, fig=None):
+def mistakes(source: Any, data: Data, n: int = 12, cols: int | None = None, names: Sequence[str] | None = None,
+             mean: Any = None, std: Any = None, fig: Figure | None = None) -> Figure:
     """The n wrong answers that give the true class the least probability, worst first; the Figure.
 
     Above each image: the predicted class with its probability, the true one with its own. `source`: a model, or its scores
@@ -104,7 +119,7 @@ def mistakes(source, data, n=12, cols=None, names=None, mean=None, std=None, fig
     return fig
 
 
-def saliency_map(model, x, classes=None):
+def saliency_map(model: Module, x: ArrayLike, classes: ArrayLike | None = None) -> Array:
     """|d score[class] / d x|, the largest over channels, of images x (N, C, H, W): (N, H, W) (Simonyan, Vedaldi and Zisserman
     2014). `classes` (N,): those predicted by default. In evaluation mode; the model's gradients are left as they were."""
     x = np.asarray(x)
@@ -127,10 +142,10 @@ def saliency_map(model, x, classes=None):
     finally:
         for p, grad in kept:
             p.grad = grad
-    return np.abs(leaf.grad).max(1)
+    return np.abs(np.asarray(leaf.grad)).max(1)
 
 
-def saliency(model, image, label=None, titles=None, fig=None):
+def saliency(model: Module, image: ArrayLike, label: Any = None, titles: Any = None, fig: Figure | None = None) -> Figure:
     """Images above, below how much each pixel moves the score of a class (saliency_map); the Figure.
 
     `image`: (C, H, W), or several (N, C, H, W), as the model takes them; `label`: the class, or one for each image, those

@@ -1,13 +1,27 @@
 """Pictures of labelled images: some of them, and how many there are of each class."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..rng import as_rng
 from .look import BLUE, GREY, SMALL, TEXT, axes, captioned, count, labelled, labels_of, names_of, pictures, shorten, title
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .._types import Data, Seed
+
 MOST_NAMES = 24                 # classes that have names at their bars
 
 
-def samples(data, n=24, cols=None, names=None, mean=None, std=None, rng=0, fig=None):
+def samples(data: Data, n: int = 24, cols: int | None = None, names: Sequence[str] | None = None, mean: Any = None,
+            std: Any = None, rng: Seed = 0, fig: Figure | None = None) -> Figure:
     """n images of a Dataset or of (x, y) arrays, x (N, C, H, W) or (N, H, W), each under the name of its class; the Figure.
 
     Drawn without replacement by `rng` (a seed or a Generator), in the order of the classes; `rng=None`: the first n. `cols`: a
@@ -25,7 +39,7 @@ def samples(data, n=24, cols=None, names=None, mean=None, std=None, rng=0, fig=N
     return captioned(fig, pictures("samples", images[index], mean, std), [names[k] for k in labels[index]], cols)
 
 
-def classes(data, names=None, ax=None):
+def classes(data: Data, names: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
     """A bar for each class, as long as it has samples, of a Dataset, (x, y) arrays or labels (N,); the Axes.
 
     Up to 24 classes lie on their side with their names, more stand with their numbers. The dashed line is the mean."""

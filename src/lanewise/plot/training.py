@@ -1,10 +1,23 @@
 """Pictures of a run: learning curves, and where a step's time goes."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .look import BLUE, GREEN, GREY, ORANGE, SMALL, TEXT, axes, figure, shorten, title
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
-def history(history, fig=None):
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ..profiling import Profile
+    from ..train import Trainer
+
+
+def history(history: Mapping[str, Sequence[float]] | Trainer, fig: Figure | None = None) -> Figure:
     """Learning curves, a panel for the loss, one for each measure beside it, one for the learning rate "lr" where it is
     recorded; the Figure.
 
@@ -38,7 +51,7 @@ def history(history, fig=None):
     return fig
 
 
-def profile(profile, most=20, ax=None):
+def profile(profile: Profile, most: int = 20, ax: Axes | None = None) -> Axes:
     """A lanewise.Profile as bars, a row each, forward, dX and dW one after the other; the Axes.
 
     Of more than `most` rows those that take least are one bar at the end."""

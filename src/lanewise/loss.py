@@ -1,0 +1,113 @@
+"""The handle of a loss: one number, computed with its gradient when it is asked for."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._types import Array
+    from .graph import Value
+
+
+class Loss:
+    """A loss that nothing has computed yet: weighted terms on traced values. `a + 2 * b` joins losses."""
+
+    def __init__(self, terms: list[tuple[float, Any, Value, Any]]) -> None:
+        self.terms = terms                      # [(weight, loss op, Value, arrays of its targets)]
+        self._plan: Any = None
+        self._losses: Any = None
+        self._hits: Any = None
+        self._run: int | None = None
+
+    def __mul__(self, factor: float) -> Loss:
+        if not isinstance(factor, (int, float)):
+            raise TypeError(f"a loss can be multiplied by a number, got {type(factor).__name__}")
+        return Loss([(w * factor, op, v, t) for w, op, v, t in self.terms])
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Loss:
+        return self * (1 / divisor)
+
+    def __neg__(self) -> Loss:
+        return self * -1
+
+    def __sub__(self, other: Loss) -> Loss:
+        return self + -other
+
+    def __add__(self, other: Loss | float) -> Loss:
+        if isinstance(other, (int, float)) and other == 0:      # sum() starts with 0
+            return self
+        if not isinstance(other, Loss):
+            raise TypeError(f"a loss can be added to a loss, got {type(other).__name__}")
+        return Loss(self.terms + other.terms)
+
+    __radd__ = __add__
+
+    def _compute(self, backward: bool, reduce: bool = False) -> None:
+        # Forward and, for training, backward up to the gradient slots: item() and backward() share one run. With `reduce`
+        # the gradients are finished in the same run, if there is nothing to add them to.
+        from .graph import merge                        # which gives Loss on
+        from .plan import plan_for
+        terms = self.terms
+        nodes, feeds, n = merge([t[2] for t in terms])
+        self._plan, feeds = plan_for(nodes, [(t[0], t[1]) for t in terms], backward, feeds)
+        outputs, self._losses, self._hits = self._plan.run(
+            feeds, n or 1, [t[3] for t in terms], reduce and self._plan.grads_empty)
+        self._run = self._plan.runs if backward else None
+        for (_, _, v, _), out in zip(terms, outputs):
+            v._result = out if v.n is not None else out[0]
+
+    def backward(self) -> None:
+        """Add the gradient to `.grad` of every parameter (and of inputs that asked). Raises NonFiniteError, and leaves the
+        gradients empty, when the loss or a gradient is NaN or infinite."""
+        if self._losses is None or self._run != self._plan.runs:
+            self._compute(True, True)
+        self._plan.finish(self.item())
+        self._run = None
+
+    def item(self) -> float:
+        """The loss as a float: the mean (or sum) over the batch."""
+        if self._losses is None:
+            self._compute(any(t[2].train for t in self.terms))
+        return sum([w * op.total(x) for (w, op, _, _), x in zip(self.terms, self._losses)])
+
+    __float__ = item
+
+    def numpy(self) -> Array:
+        """The loss as a 0-dimensional array."""
+        return np.asarray(self.item())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.asarray(self.item(), dtype)
+
+    @property
+    def correct(self) -> int:
+        """How many labels of the batch the first term over classes has right: the greatest score is theirs. Of probabilities
+        the label is the greatest; a label that ignore_index names is never right."""
+        self.item()
+        if self._hits is None:
+            raise ValueError("correct: expected a loss over classes, got one of numbers")
+        return int(self._hits.sum())
+
+    @property
+    def counted(self) -> int:
+        """How many labels `correct` is out of: those of the batch, pixel by pixel, but not the ignored ones."""
+        return next((op.counted(arrays) for _, op, _, arrays in self.terms if op.counts), 0)
+
+    @property
+    def mass(self) -> float | None:
+        """What the first term's mean is taken over: the sum of its weights, or how many labels or samples there are; None
+        where it is a sum. Means of batches, weighted by it, are the mean of all."""
+        for _, op, value, arrays in self.terms:
+            if value.n is not None:
+                if op.reduction == "sum":
+                    return None
+                return op.mass if op.weighted else op.counted(arrays) if op.counts else value.n
+        return 1
+
+    def __repr__(self) -> str:
+        return f"Loss({self.item():.6g})"
