@@ -95,7 +95,10 @@ class AugmentType(click.ParamType):
             return text or True
         kind = int if name in ("shift", "cutout") else float
         try:
-            return tuple(map(float, text.split(":"))) if name == "scale" else kind(text)
+            if name == "scale":
+                low, high = map(float, text.split(":"))
+                return low, high
+            return kind(text)
         except ValueError:
             what = "two factors as 0.9:1.1" if name == "scale" else "a whole number" if kind is int else "a number"
             self.fail(f"expected {name} to be {what}, got {text!r}.", param, ctx)

@@ -71,19 +71,20 @@ def read(ctx, param, path):
         option = known[name]
         types, what = _types(option)
         if not isinstance(value, types) or isinstance(value, bool) and bool not in types:
-            raise DataError(f"--config {path}: expected {name} to be {what}, got {_kind(value)}, {json.dumps(value, default=str)}")
+            raise DataError(f"--config {path}: expected {name} to be {what}, got {_kind(value)}: {json.dumps(value, default=str)}")
         try:
             value = option.type.convert(value, option, ctx)
             clean[option.name] = option.callback(ctx, option, value) if option.callback and option.expose_value else value
         except click.BadParameter as error:
-            raise DataError(f"--config {path}: {name}: {error.message}") from None
+            raise DataError(f"--config {path}: {name}: {error.message.rstrip('.')}") from None
     ctx.default_map = {**(ctx.default_map or {}), **clean}
 
 
 def plain(value):
     """An option's value as JSON has it: an Augment as a table of what differs from its defaults."""
     if isinstance(value, Augment):
-        return {k: getattr(value, k) for k, f in Augment.__dataclass_fields__.items() if getattr(value, k) != f.default}
+        found = {k: getattr(value, k) for k, f in Augment.__dataclass_fields__.items() if getattr(value, k) != f.default}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
     return "x".join(map(str, value)) if isinstance(value, tuple) else value
 
 

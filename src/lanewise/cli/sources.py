@@ -81,13 +81,13 @@ def _meet(found, like, where, part):
     shape = (like.channels, *like.size)
     if found.shape != shape:
         hint = ": give --size" if found.shape[0] == like.channels and os.path.isdir(where) else ""
-        raise ShapeError(f"--data {where}: expected {dims(shape)} images for {part}, got {dims(found.shape)}{hint}")
+        raise ShapeError(f"--data {where}: expected {dims(shape)} images in its {part} part, got {dims(found.shape)}{hint}")
     if bool(found.scale) is not (like.mean is not None):
         kinds = ("floating-point", "uint8")
-        raise DataError(f"--data {where}: expected {kinds[like.mean is not None]} images for {part}, as in training, got "
-                        f"{kinds[bool(found.scale)]}")
+        raise DataError(f"--data {where}: expected {kinds[like.mean is not None]} images, as in training, got "
+                        f"{kinds[bool(found.scale)]} ones in its {part} part")
     if found.classes and like.classes and found.classes != like.classes:
-        raise DataError(f"--data {where}: expected the classes {', '.join(like.classes)} for {part}, got {', '.join(found.classes)}")
+        raise DataError(f"--data {where}: expected the classes {', '.join(like.classes)} in its {part} part, got {', '.join(found.classes)}")
     return found.normalised(like.mean, like.std) if found.scale else found
 
 

@@ -153,7 +153,7 @@ def train(name, size, validation, augment, model, epochs, batch_size, optimizer,
     if ended:
         click.echo(f"stopped   {ended}")
     for part, result in results.items():
-        click.secho(f"{LABEL[part]:<10}accuracy {100 * result['accuracy']:.2f} %, loss {result['loss']:.4f}", bold=part == last)
+        click.secho(f"{LABEL[part]:<10}accuracy {100 * result['accuracy']:.2f} %, loss {result['loss']:.4f}", bold=part == last or None)
     history = output[:-len(".safetensors")] if output.endswith(".safetensors") else output
     history += ".history.json"
     io.save(net, output, saved.about(training, model))
