@@ -16,13 +16,16 @@ def places():
                        str(library.home() / name)) for name in library.SETS}
 
 
-@click.group(context_settings=HELP, epilog="""\b
+@click.group(context_settings=HELP, invoke_without_command=True, epilog="""\b
 Examples:
   lanewise data list
   lanewise data fetch mnist
   lanewise data show photos --plot samples.png""")
-def data():
+@click.pass_context
+def data(ctx):
     """List, fetch and look at data sets."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @data.command("list", context_settings=HELP, epilog="""\b
