@@ -82,7 +82,8 @@ def picture(path, pixels, **kw):
 
 def refuse(*modules):
     """Settings for a child process that cannot import these."""
-    code = f"import sys; sys.modules.update(dict.fromkeys({modules!r})); from lanewise.cli import main; main(prog_name='lanewise')"
+    code = (f"import sys; sys.modules.update(dict.fromkeys({modules!r})); from lanewise.cli import main; "
+            f"main(prog_name='lanewise')")
     return [sys.executable, "-c", code]
 
 

@@ -242,8 +242,8 @@ def test_predict_mistakes(saved, folder):
                            ("keys", {**about, "shape": {"width": 3}}),
                            ("size", {**about, "shape": {**about["shape"], "size": "big"}})]:
         io.save(models.lenet5(), f"foreign-{name}", metadata)
-        mistake(run("predict", f"foreign-{name}", good), 1, f"foreign-{name}: expected a model that 'lanewise train' saved, got one "
-                "without its images' shape")
+        mistake(run("predict", f"foreign-{name}", good), 1, f"foreign-{name}: expected a model that 'lanewise train' saved, "
+                "got one without its images' shape")
     io.save(state, "weights", about)
     mistake(run("predict", "weights", good), 1, "weights: expected a model, got weights without its description")
 
@@ -263,7 +263,8 @@ def test_info(folder, monkeypatch):
 @pytest.mark.parametrize("command", ["info", "train"])
 def test_a_wrong_variable(command):
     """A mistake in the environment is one line too."""
-    done = subprocess.run([*COMMAND, command], capture_output=True, text=True, env={**os.environ, "LANEWISE_NUM_THREADS": "two"})
+    done = subprocess.run([*COMMAND, command], capture_output=True, text=True,
+                          env={**os.environ, "LANEWISE_NUM_THREADS": "two"})
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr == "Error: LANEWISE_NUM_THREADS=two: expected a number of threads, 1 or more\n"
 

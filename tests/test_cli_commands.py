@@ -114,9 +114,11 @@ def test_evaluate(saved):
     assert (found["part"], found["images"], found["confusion"]) == ("test", 1000, None)
     answers = softmax(lw.load(saved), test).argmax(1)
     for k, row in enumerate(found["classes"]):
-        tp, said, true = ((a & b).sum() for a, b in ((answers == k, test.labels == k), (answers == k, True), (True, test.labels == k)))
+        called, of = answers == k, test.labels == k
+        tp, said, true = (called & of).sum(), called.sum(), of.sum()
         assert row["class"] == test.classes[k] and row["images"] == true == 100
-        assert [row[m] for m in ("precision", "recall", "f1")] == pytest.approx([tp / max(said, 1), tp / true, 2 * tp / (said + true)])
+        expected = [tp / max(said, 1), tp / true, 2 * tp / (said + true)]
+        assert [row[m] for m in ("precision", "recall", "f1")] == pytest.approx(expected)
     result = run("evaluate", saved, "--data", "fashion-mnist-mini", "--part", "training", "--threads", 1)
     lines = result.output.splitlines()
     assert lines[0] == "data      fashion-mnist-mini, training part: 3,000 images, 1x28x28"
@@ -144,7 +146,8 @@ def test_evaluate_a_folder(folder):
 def test_evaluate_refuses(saved, floats, folder):
     model, numbers = floats
     assert parsed(run("evaluate", model, "--data", numbers, "--json"))["images"] == 640
-    mistake(run("evaluate", model, "--data", "fashion-mnist-mini"), 1, "expected floating-point images, as in training, got uint8")
+    mistake(run("evaluate", model, "--data", "fashion-mnist-mini"), 1,
+            "expected floating-point images, as in training, got uint8 ones in its test part")
     mistake(run("evaluate", saved), 2, "'--data'")
     mistake(run("evaluate", saved, "--data", "none"), 1, "--data none: expected one of")
     mistake(run("evaluate", saved, "--data", numbers, "--part", "test"), 1, "expected a part for test, got training")
@@ -189,7 +192,8 @@ def test_export(saved, floats):
     mistake(run("export", saved, "no/m.npz"), 1, "OUT no/m.npz: cannot write to the folder")
     mistake(run("export", "none", "m.npz"), 1, "none: cannot be read")
     done = subprocess.run([*refuse("onnx"), "export", str(saved), "m.onnx"], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr == "Error: onnx.export: the package onnx is not installed: install lanewise[onnx]\n"
+    assert done.returncode == 1
+    assert done.stderr == "Error: onnx.export: the package onnx is not installed: install lanewise[onnx]\n"
 
 
 # -- profile ------------------------------------------------------------------------------------------------------------
@@ -240,8 +244,8 @@ def test_data_show(folder):
     lines, whole = result.output.splitlines(), lw.data.from_folder("set/train")
     assert lines[0] == "data      set: 1x28x28 images of uint8, 3 classes"
     assert lines[1] == f"pixels    mean {whole.mean[0]:.4f}; standard deviation {whole.std[0]:.4f}"
-    assert [line.split() for line in lines[3:-1]] == [["class", "training", "validation"], ["bag", "6", "2"], ["shirt", "6", "2"],
-                                                      ["shoe", "6", "2"], ["all", "18", "6"]]
+    table = [["class", "training", "validation"], *([name, "6", "2"] for name in ("bag", "shirt", "shoe")), ["all", "18", "6"]]
+    assert [line.split() for line in lines[3:-1]] == table
     assert lines[-1] == "saved     s.png" and drawn("s.png") == (1200, 900)
     found = parsed(run("data", "show", "set", "--size", "14x20", "--json"))
     assert found["shape"] == [1, 14, 20] and found["parts"]["validation"] == {"images": 6, "counts": [2, 2, 2]}
@@ -267,7 +271,8 @@ def test_completion(shell):
     assert script.exit_code == 0 and f"_LANEWISE_COMPLETE={shell}_complete" in script.output and "lanewise" in script.output
     words = dict(COMP_WORDS="lanewise train --model res", COMP_CWORD="res" if shell == "fish" else "3")
     code = [sys.executable, "-c", "from lanewise.cli import main; main(prog_name='lanewise')"]
-    done = subprocess.run(code, capture_output=True, text=True, env={**os.environ, **words, "_LANEWISE_COMPLETE": f"{shell}_complete"})
+    done = subprocess.run(code, capture_output=True, text=True,
+                          env={**os.environ, **words, "_LANEWISE_COMPLETE": f"{shell}_complete"})
     assert all(model in done.stdout for model in ("resnet8", "resnet20")) and "lenet5" not in done.stdout and done.stderr == ""
     mistake(run("completion", "csh"), 2, "'csh'")
 
@@ -303,7 +308,8 @@ def test_ctrl_c_before_and_after_training(monkeypatch):
 def test_sigint_to_a_process(folder):
     """While it waits for a file: a pipe tells when."""
     os.mkfifo("run.json")
-    child = subprocess.Popen([*COMMAND, "train", "--config", "run.json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen([*COMMAND, "train", "--config", "run.json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True)
     pipe = os.open("run.json", os.O_WRONLY)             # when the command has opened it
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)

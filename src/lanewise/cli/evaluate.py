@@ -38,7 +38,8 @@ def evaluate(model, where, part, confusion, as_json):
     result, answers = trainer.evaluate(found), trainer.predict(found).argmax(1)
     counts, rows, missing = np.bincount(found.labels, minlength=len(like.classes)), None, None
     try:
-        each = [getattr(metrics, name)(found.labels, answers, average=None, labels=range(len(like.classes))) for name in MEASURES]
+        each = [getattr(metrics, name)(found.labels, answers, average=None, labels=range(len(like.classes)))
+                for name in MEASURES]
         rows = [{"class": name, "images": int(n), **dict(zip(MEASURES, map(float, values)))}
                 for name, n, *values in zip(like.classes, counts, *each)]
     except ImportError:

@@ -18,7 +18,8 @@ Examples:
 @click.argument("out", type=click.Path(dir_okay=False))
 @click.option("--opset", type=click.IntRange(onnx.FIRST_OPSET), metavar="N",
               help=f"ONNX's version of the operations.  [default: {onnx.FIRST_OPSET}]")
-@click.option("--batch", type=click.IntRange(1), metavar="N", help="Fix the images of a call of an .onnx file.  [default: any number]")
+@click.option("--batch", type=click.IntRange(1), metavar="N",
+              help="Fix the images of a call of an .onnx file.  [default: any number]")
 def export(model, out, opset, batch):
     """Write a saved MODEL in another format, by the ending of OUT.
 

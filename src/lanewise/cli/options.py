@@ -74,7 +74,8 @@ class AugmentType(click.ParamType):
         except (TypeError, ValueError) as error:
             known = Augment.__dataclass_fields__
             strange = next((k for k in value if k not in known), None) if isinstance(value, dict) else None
-            self.fail(str(error) if strange is None else f"expected names among {', '.join(known)}, got {strange!r}.", param, ctx)
+            self.fail(str(error) if strange is None else f"expected names among {', '.join(known)}, got {strange!r}.",
+                      param, ctx)
 
     def _settings(self, text, param, ctx):
         settings, known = {}, Augment.__dataclass_fields__
@@ -122,8 +123,8 @@ def json_option(command):
 
 
 class Picture:
-    """A figure of one picture to draw into, which save() writes whole as the file's ending says. ImportError without matplotlib,
-    DataError for a file that cannot be written or of a kind that it does not know: before the work."""
+    """A figure of one picture to draw into, which save() writes whole as the file's ending says. ImportError without
+    matplotlib, DataError for a file that cannot be written or of a kind that it does not know: before the work."""
 
     def __init__(self, option, path, width=6.0, height=4.0):
         try:

@@ -23,7 +23,8 @@ Examples:
   lanewise predict lanewise-model.safetensors shirt.png --top 1 --json""")
 @click.argument("model", type=click.Path(dir_okay=False))
 @click.argument("images", metavar="IMAGE|FOLDER...", nargs=-1, required=True, type=click.Path())
-@click.option("--top", type=click.IntRange(1), default=3, show_default=True, metavar="K", help="How many classes of each image.")
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, metavar="K",
+              help="How many classes of each image.")
 @click.option("--csv", "table", type=click.Path(dir_okay=False), metavar="FILE",
               help="Write file, class, probability, and every class's probability, a line an image, instead.")
 @json_option
@@ -35,8 +36,8 @@ def predict(model, images, top, table, as_json):
         writable("--csv", table)
     net, like, _ = saved.read(model)
     if like.mean is None:
-        raise DataError(f"{model}: expected a model that was trained on uint8 images, as files have them, got one that was trained "
-                        f"on floating-point numbers")
+        raise DataError(f"{model}: expected a model that was trained on uint8 images, as files have them, got one that was "
+                        f"trained on floating-point numbers")
     files = [file for path in images for file in _files(Path(path))]
     classifier, found = Trainer(nn.Sequential(net, nn.Softmax(1)), None), []
     with ThreadPoolExecutor() as pool:                  # Pillow decodes without the GIL

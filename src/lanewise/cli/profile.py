@@ -25,7 +25,8 @@ Examples:
 @click.argument("model", metavar="MODEL|NAME")
 @click.option("--batch", type=click.IntRange(1), default=128, show_default=True, metavar="N", help="Images of a step.")
 @click.option("--data", "where", metavar="NAME|PATH", help=sources.HELP)
-@click.option("--shape", type=SHAPE, metavar="CxHxW", help="Random images of this shape.  [default: the MODEL's; 1x28x28 for a NAME]")
+@click.option("--shape", type=SHAPE, metavar="CxHxW",
+              help="Random images of this shape.  [default: the MODEL's; 1x28x28 for a NAME]")
 @click.option("--plot", "path", type=click.Path(dir_okay=False), metavar="FILE",
               help="Draw it, as .png, .pdf or .svg (needs lanewise[plot]).")
 @threads_option
@@ -33,15 +34,16 @@ Examples:
 def profile(model, batch, where, shape, path, as_json):
     """Measure where a training step's time goes.
 
-    Layer by layer, with the memory; of a saved MODEL, or of a network by its NAME, as 'train --help' lists them. The step is train's, with Adam; nothing is
-    trained."""
+    Layer by layer, with the memory; of a saved MODEL, or of a network by its NAME, as 'train --help' lists them. The step is
+    train's, with Adam; nothing is trained."""
     if where and shape:
         raise click.UsageError("--shape expected no --data beside it.")
     picture = Picture("--plot", path, 7.0, 5.0) if path else None
     like = None
     if model not in MODELS:
         if not os.path.exists(model):
-            raise DataError(f"{model}: expected a saved model, or a network among {', '.join(MODELS)}, got a name that is neither")
+            raise DataError(f"{model}: expected a saved model, or a network among {', '.join(MODELS)}, got a name "
+                            f"that is neither")
         net, like, _ = saved.read(model)
     images = next(iter(sources.load(where, like=like, only=("training", "validation", "test")).values())) if where else None
     shape = images.shape if where else shape or ((like.channels, *like.size) if like else (1, 28, 28))

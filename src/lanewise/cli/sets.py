@@ -50,12 +50,13 @@ Examples:
 def fetch(name):
     """Download the set NAME, where it is not here yet.
 
-    NAME is one of 'lanewise data list'. Needs lanewise[data]. Checksums are verified; the folder is LANEWISE_DATA's, or ~/.cache/lanewise."""
+    NAME is one of 'lanewise data list'. Needs lanewise[data]. Checksums are verified; the folder is LANEWISE_DATA's, or
+    ~/.cache/lanewise."""
     before = library.where(name)
     training, test = library.load(name)
     what = {"in the package": "is in the package", "here": f"is already in {library.home() / name}"}
-    click.echo(f"{name}    {what.get(before, f'was fetched to {library.home() / name}')}: {len(training):,} + {len(test):,} test "
-               f"images, {dims(training.shape)}")
+    click.echo(f"{name}    {what.get(before, f'was fetched to {library.home() / name}')}: {len(training):,} + "
+               f"{len(test):,} test images, {dims(training.shape)}")
 
 
 @data.command(context_settings=HELP, epilog="""\b

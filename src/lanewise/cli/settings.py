@@ -59,8 +59,8 @@ def _types(option):
 
 
 def read(ctx, param, path):
-    """--config's callback: the file's values are the options' defaults. DataError for a file that cannot be read, a name that is
-    no option's, and a value of the wrong type or out of range."""
+    """--config's callback: the file's values are the options' defaults. DataError for a file that cannot be read, a name that
+    is no option's, and a value of the wrong type or out of range."""
     if path is None:
         return
     known, clean = options(ctx.command), {}
@@ -71,7 +71,8 @@ def read(ctx, param, path):
         option = known[name]
         types, what = _types(option)
         if not isinstance(value, types) or isinstance(value, bool) and bool not in types:
-            raise DataError(f"--config {path}: expected {name} to be {what}, got {_kind(value)}: {json.dumps(value, default=str)}")
+            raise DataError(f"--config {path}: expected {name} to be {what}, got {_kind(value)}: "
+                            f"{json.dumps(value, default=str)}")
         try:
             value = option.type.convert(value, option, ctx)
             clean[option.name] = option.callback(ctx, option, value) if option.callback and option.expose_value else value

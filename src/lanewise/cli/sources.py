@@ -15,8 +15,8 @@ ORDER = ("training", "validation", "test")
 FOLDERS = {"training": ("train", "training"), "validation": ("val", "valid", "validation"), "test": ("test", "testing")}
 ARRAYS = (("x_{}", "y_{}"), ("{}_images", "{}_labels"), ("x", "y"))
 HELP = f"""A name ({', '.join(data.SETS)}); a folder with a sub-folder of images for each class, or with train/ and val/ or
-test/ of such; an .npz file of x, y, or of x_train, y_train and x_val, y_val or x_test, y_test (or train_images, train_labels and
-so on), and classes, their names."""
+test/ of such; an .npz file of x, y, or of x_train, y_train and x_val, y_val or x_test, y_test (or train_images, train_labels
+and so on), and classes, their names."""
 
 
 class Expected(NamedTuple):
@@ -45,8 +45,8 @@ def load(where, size=None, like=None, only=None):
         parts = _folders(Path(where))
         read = (lambda part, like: _from_folder(part, size or like and like.size, like))
     else:
-        raise DataError(f"--data {where}: expected one of {', '.join(data.SETS)}, a folder or an .npz file, got a name that is none "
-                        "of them")
+        raise DataError(f"--data {where}: expected one of {', '.join(data.SETS)}, a folder or an .npz file, got a name "
+                        "that is none of them")
     chosen = [part for part in only or ORDER if part in parts]
     if not chosen:
         raise DataError(f"--data {where}: expected a part for {' or '.join(only)}, got {', '.join(parts)}")
@@ -87,7 +87,8 @@ def _meet(found, like, where, part):
         raise DataError(f"--data {where}: expected {kinds[like.mean is not None]} images, as in training, got "
                         f"{kinds[bool(found.scale)]} ones in its {part} part")
     if found.classes and like.classes and found.classes != like.classes:
-        raise DataError(f"--data {where}: expected the classes {', '.join(like.classes)} in its {part} part, got {', '.join(found.classes)}")
+        raise DataError(f"--data {where}: expected the classes {', '.join(like.classes)} in its {part} part, got "
+                        f"{', '.join(found.classes)}")
     return found.normalised(like.mean, like.std) if found.scale else found
 
 

@@ -46,11 +46,12 @@ class Settings(Callback):
         states = run.get("callbacks") if isinstance(run, dict) else None
         found = next((state for name, state in states or () if name == type(self).__name__), None)
         if found is None:
-            raise DataError(f"{path}: expected the checkpoint of a run, which 'lanewise train --checkpoint' writes, got another file")
+            raise DataError(f"{path}: expected the checkpoint of a run, which 'lanewise train --checkpoint' writes, got "
+                            f"another file")
         for name, value in self.options.items():
             if found.get(name) != value:
-                raise ValueError(f"{path}: expected --{name.replace('_', '-')} {found.get(name)}, with which the run began, got "
-                                 f"{value}")
+                raise ValueError(f"{path}: expected --{name.replace('_', '-')} {found.get(name)}, with which the run "
+                                 f"began, got {value}")
         return run["place"]
 
 
@@ -71,7 +72,8 @@ Examples:
                    "else none]")
 @click.option("--augment", type=AugmentType(), metavar="CHANGES",
               help="Change training images at random: a list of shift=PIXELS, flip, rotate=DEGREES, scale=LOW:HIGH, "
-                   "cutout=PIXELS, brightness=B, contrast=C, mixup=A, and pad=zero, edge or reflect for what comes in from outside.")
+                   "cutout=PIXELS, brightness=B, contrast=C, mixup=A, and pad=zero, edge or reflect for what comes in from "
+                   "outside.")
 @click.option("--model", type=click.Choice(list(MODELS)), metavar="NAME",
               help=f"The network: {', '.join(MODELS)}.  [default: lenet5; cifar_cnn for colours]")
 @click.option("--epochs", type=click.IntRange(1),
@@ -89,7 +91,8 @@ Examples:
 @threads_option
 @click.option("--checkpoint", type=click.Path(dir_okay=False), metavar="FILE",
               help="Keep the whole run in this file, written after every epoch.")
-@click.option("--every", type=click.IntRange(1), metavar="STEPS", help="Write the checkpoint after so many steps of an epoch too.")
+@click.option("--every", type=click.IntRange(1), metavar="STEPS",
+              help="Write the checkpoint after so many steps of an epoch too.")
 @click.option("--resume", is_flag=True,
               help="Go on from the checkpoint, if it is there, to the same weights as a run never stopped.")
 @click.option("--csv-log", type=click.Path(dir_okay=False), metavar="FILE", help="A line for each epoch in a CSV file.")
@@ -97,12 +100,13 @@ Examples:
               help="Event files for TensorBoard (needs lanewise[tensorboard]).")
 @click.option("--output", default="lanewise-model.safetensors", show_default=True, type=click.Path(dir_okay=False),
               help="Where the weights go; the history goes beside them as JSON.")
-@click.option("--config", type=click.Path(dir_okay=False), metavar="FILE", is_eager=True, expose_value=False, callback=settings.read,
-              help="Options from a JSON or (Python 3.11 on) TOML file, keys as here without dashes; the command line wins.")
+@click.option("--config", type=click.Path(dir_okay=False), metavar="FILE", is_eager=True, expose_value=False,
+              callback=settings.read, help="Options from a JSON or (Python 3.11 on) TOML file, keys as here without dashes; the "
+                                           "command line wins.")
 @click.option("--save-config", type=click.Path(dir_okay=False), metavar="FILE",
               help="Write the options of this run as JSON, for --config.")
-def train(name, size, validation, augment, model, epochs, batch_size, optimizer, lr, early_stopping, seed, checkpoint, every, resume,
-          csv_log, tensorboard, output, save_config):
+def train(name, size, validation, augment, model, epochs, batch_size, optimizer, lr, early_stopping, seed, checkpoint, every,
+          resume, csv_log, tensorboard, output, save_config):
     """Train a network on images and save it."""
     start = time.perf_counter()
     _check_files(output, checkpoint, every, resume, csv_log, tensorboard, save_config)
@@ -112,8 +116,8 @@ def train(name, size, validation, augment, model, epochs, batch_size, optimizer,
     choice = preset(name, training)
     model, epochs, batch_size = model or choice[0], epochs or choice[1], batch_size or choice[2]
     lr = lr or choice[3 if optimizer == "adam" else 4]
-    chosen = dict(data=name, size=size, validation=validation, augment=augment, model=model, epochs=epochs, batch_size=batch_size,
-                  optimizer=optimizer, lr=lr, early_stopping=early_stopping, seed=seed)
+    chosen = dict(data=name, size=size, validation=validation, augment=augment, model=model, epochs=epochs,
+                  batch_size=batch_size, optimizer=optimizer, lr=lr, early_stopping=early_stopping, seed=seed)
     if save_config:
         settings.write(save_config, {**chosen, "checkpoint": checkpoint, "every": every, "csv_log": csv_log,
                                      "tensorboard": tensorboard, "output": output})
@@ -126,34 +130,30 @@ def train(name, size, validation, augment, model, epochs, batch_size, optimizer,
     report, run = ProgressBar(unit="images"), Settings(chosen)
     stopping = EarlyStopping("val_loss", patience=early_stopping, restore_best_weights=True) if early_stopping else None
     place = run.check(checkpoint) if resume and os.path.exists(checkpoint) else None
+    counts = [f"{len(training):,}", *(f"{len(d):,} {part}" for part, d in measured.items())]
     click.echo(f"machine   {machine()}")
-    click.echo(f"data      {click.format_filename(name)}: " + " + ".join(
-        [f"{len(training):,}", *(f"{len(d):,} {part}" for part, d in measured.items())])
-        + f" images, {dims(training.shape)}, {training.n_classes} classes")
-    click.echo(f"model     {model}, {saved.parameters(net):,} parameters; {optimizer}, one-cycle rate {lr:g}, batches of {batch_size}")
+    click.echo(f"data      {click.format_filename(name)}: {' + '.join(counts)} images, {dims(training.shape)}, "
+               f"{training.n_classes} classes")
+    click.echo(f"model     {model}, {saved.parameters(net):,} parameters; {optimizer}, one-cycle rate {lr:g}, "
+               f"batches of {batch_size}")
     last = list(measured)[-1]
     first = trainer.evaluate(measured[last])["loss"]
     click.echo(f"start     loss {first:.4f} before training; guessing gives log({training.n_classes}) = "
                f"{math.log(training.n_classes):.4f}")
     if place:
-        click.echo(f"resumed   {checkpoint}, after {place['epoch']} epochs" + f" and {place['step']} steps" * bool(place["step"]))
+        click.echo(f"resumed   {checkpoint}, after {place['epoch']} epochs"
+                   + f" and {place['step']} steps" * bool(place["step"]))
     callbacks = [run, stopping, csv_log and CSVLogger(csv_log), tensorboard and TensorBoard(tensorboard), report]
-    began, ended, code = time.perf_counter(), None, 0
-    try:
-        trainer.fit(training, epochs, batch_size, measured.get("validation"), schedule=schedule, rng=seed,
-                    callbacks=[c for c in callbacks if c], checkpoint=checkpoint, every=every or "epoch", resume=resume)
-        if stopping and stopping.stopped_epoch:
-            ended = f"early after epoch {stopping.stopped_epoch + 1}: the weights of epoch {stopping.best_epoch + 1} are kept"
-    except KeyboardInterrupt:
-        ended, code = "by Ctrl-C: the weights of the last step are kept", 130
-    except NonFiniteError as error:
-        ended, code = str(error), 1
+    began = time.perf_counter()
+    ended, code = _fit(trainer, stopping, training, epochs, batch_size, measured.get("validation"), schedule=schedule, rng=seed,
+                       callbacks=[c for c in callbacks if c], checkpoint=checkpoint, every=every or "epoch", resume=resume)
     seconds = time.perf_counter() - began
     results = {part: trainer.evaluate(d) for part, d in measured.items()}
     if ended:
         click.echo(f"stopped   {ended}")
     for part, result in results.items():
-        click.secho(f"{LABEL[part]:<10}accuracy {100 * result['accuracy']:.2f} %, loss {result['loss']:.4f}", bold=part == last or None)
+        click.secho(f"{LABEL[part]:<10}accuracy {100 * result['accuracy']:.2f} %, loss {result['loss']:.4f}",
+                    bold=part == last or None)
     history = output[:-len(".safetensors")] if output.endswith(".safetensors") else output
     history += ".history.json"
     io.save(net, output, saved.about(training, model))
@@ -169,6 +169,19 @@ def train(name, size, validation, augment, model, epochs, batch_size, optimizer,
         raise SystemExit(code)
 
 
+def _fit(trainer, stopping, *args, **kw):
+    """(how training ended before its time or None, exit status)."""
+    try:
+        trainer.fit(*args, **kw)
+    except KeyboardInterrupt:
+        return "by Ctrl-C: the weights of the last step are kept", 130
+    except NonFiniteError as error:
+        return str(error), 1
+    if not stopping or not stopping.stopped_epoch:
+        return None, 0
+    return f"early after epoch {stopping.stopped_epoch + 1}: the weights of epoch {stopping.best_epoch + 1} are kept", 0
+
+
 def _check_files(output, checkpoint, every, resume, csv_log, tensorboard, save_config):
     """All that would fail after the training fails now."""
     if (resume or every) and not checkpoint:
@@ -178,7 +191,8 @@ def _check_files(output, checkpoint, every, resume, csv_log, tensorboard, save_c
         if path:
             writable(option, path)
     if checkpoint and not resume and os.path.exists(checkpoint):
-        raise DataError(f"--checkpoint {checkpoint}: there is a run in it: give --resume to go on from it, or remove it to begin anew")
+        raise DataError(f"--checkpoint {checkpoint}: there is a run in it: give --resume to go on from it, or remove it to "
+                        f"begin anew")
     if tensorboard:
         TensorBoard(tensorboard).on_train_begin()       # ImportError where tensorboardX is not installed
         writable("--tensorboard", os.path.normpath(tensorboard))
