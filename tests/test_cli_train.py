@@ -95,7 +95,7 @@ def test_archive(layout):
     about = metadata()
     assert about["classes"] == (NAMES if layout in ("names", "classes") else None)
     assert (about["mean"] is None) == (layout == "floats")
-    shown = json.loads(run("evaluate", "lanewise-model.safetensors", "--data", "set.npz", "--json").stdout)
+    shown = json.loads(run("evaluate", "lanewise-model.safetensors", "--data", "set.npz", "--json").output)
     if "validation" in shown["part"] or shown["part"] == "test":
         assert history()["test" if shown["part"] == "test" else "validated"] == pytest.approx(
             {k: shown[k] for k in ("loss", "accuracy")})

@@ -31,7 +31,8 @@ Examples:
 def predict(model, images, top, table, as_json):
     """Classify images with a saved MODEL.
 
-    Of a FOLDER all images below it, sorted. Any picture that Pillow reads is converted to the model's size and channels."""
+    An IMAGE is any picture that Pillow reads, converted to the model's size and channels; of a FOLDER all below it count,
+    sorted."""
     if table:
         writable("--csv", table)
     net, like, _ = saved.read(model)

@@ -101,8 +101,8 @@ Examples:
 @click.option("--output", default="lanewise-model.safetensors", show_default=True, type=click.Path(dir_okay=False),
               help="Where the weights go; the history goes beside them as JSON.")
 @click.option("--config", type=click.Path(dir_okay=False), metavar="FILE", is_eager=True, expose_value=False,
-              callback=settings.read, help="Options from a JSON or (Python 3.11 on) TOML file, keys as here without dashes; the "
-                                           "command line wins.")
+              callback=settings.read, help="Options from a JSON or (Python 3.11 on) TOML file, keys as here without dashes; "
+                                           "the command line wins.")
 @click.option("--save-config", type=click.Path(dir_okay=False), metavar="FILE",
               help="Write the options of this run as JSON, for --config.")
 def train(name, size, validation, augment, model, epochs, batch_size, optimizer, lr, early_stopping, seed, checkpoint, every,
