@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,10 @@ def test_folder_of_classes(folder):
     assert result.exit_code == 0, result.output
     assert "data      clothes: 48 + 12 validation images, 1x28x28, 3 classes\n" in result.output
     assert "\nvalidate  accuracy 100.00 %, loss" in result.output and "\ntest" not in result.output
+    line = r"epoch 8/8  loss \d\.\d{4} / (\d\.\d{4})  accuracy +\d+\.\d / (\d+\.\d) %  +[\d,]+ images/s"
+    last = re.fullmatch(line, result.output.splitlines()[12])
+    assert float(last[1]) == pytest.approx(history()["validated"]["loss"], abs=1e-4) and last[2] == "100.0"
+    assert "\nepochs    training / validation\n" in result.output and max(map(len, result.output.splitlines())) < 80
     about, whole = metadata(), lw.data.from_folder("clothes")
     assert about["classes"] == ["bag", "shirt", "shoe"] and about["shape"] == dict(channels=1, size=28, classes=3)
     assert about["mean"] == pytest.approx(whole.mean) and about["std"] == pytest.approx(whole.std)
@@ -206,12 +211,13 @@ def test_early_stopping():
 
 def test_logs(folder):
     """A CSV line an epoch, and TensorBoard's files."""
-    result = run("train", "--epochs", 2, "--validation", 0.1, "--csv-log", "log.csv", "--tensorboard", "events")
-    assert result.exit_code == 0, result.output
+    for _ in range(2):                                  # a folder that is there takes more files
+        result = run("train", "--epochs", 2, "--validation", 0.1, "--csv-log", "log.csv", "--tensorboard", "deep/events")
+        assert result.exit_code == 0, result.output
     with open("log.csv") as file:
         rows = list(csv.DictReader(file))
     assert [float(r["val_loss"]) for r in rows] == history()["history"]["val_loss"]
-    assert {p.parent.name for p in (folder / "events").rglob("events*") if p.is_file()} == {"train", "validation"}
+    assert {p.parent.name for p in (folder / "deep" / "events").rglob("events*") if p.is_file()} == {"train", "validation"}
     done = subprocess.run([*refuse("tensorboardX"), "train", "--tensorboard", "t"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "") and done.stderr == (
         "Error: callbacks.TensorBoard needs tensorboardX: pip install lanewise[tensorboard]\n")

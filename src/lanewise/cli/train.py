@@ -30,6 +30,17 @@ def preset(name, training):
     return DEFAULTS.get(name, own)
 
 
+class Lines(ProgressBar):
+    """Epochs in lines that fit 80 columns with validation too: loss training / validation, accuracy likewise."""
+
+    def _line(self, epoch, logs):
+        text = super()._line(epoch, {k: v for k, v in logs.items() if not k.startswith("val_")})
+        if "val_loss" in logs:
+            text = text.replace("  accuracy", f" / {logs['val_loss']:.4f}  accuracy")
+            text = text.replace(" %", f" / {100 * logs['val_accuracy']:.1f} %")
+        return text
+
+
 class Settings(Callback):
     """Keeps the options of a run in its checkpoint."""
 
@@ -127,7 +138,7 @@ def train(name, size, validation, augment, model, epochs, batch_size, optimizer,
         optim.SGD(net.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
     schedule = optim.OneCycleLR(opt, lr, total_steps=epochs * -(-len(training) // batch_size))
     trainer, training = Trainer(net, nn.CrossEntropyLoss(), opt), training.augmented(augment)
-    report, run = ProgressBar(unit="images"), Settings(chosen)
+    report, run = Lines(unit="images"), Settings(chosen)
     stopping = EarlyStopping("val_loss", patience=early_stopping, restore_best_weights=True) if early_stopping else None
     place = run.check(checkpoint) if resume and os.path.exists(checkpoint) else None
     counts = [f"{len(training):,}", *(f"{len(d):,} {part}" for part, d in measured.items())]
@@ -143,6 +154,8 @@ def train(name, size, validation, augment, model, epochs, batch_size, optimizer,
     if place:
         click.echo(f"resumed   {checkpoint}, after {place['epoch']} epochs"
                    + f" and {place['step']} steps" * bool(place["step"]))
+    if "validation" in measured:
+        click.echo("epochs    training / validation")
     callbacks = [run, stopping, csv_log and CSVLogger(csv_log), tensorboard and TensorBoard(tensorboard), report]
     began = time.perf_counter()
     ended, code = _fit(trainer, stopping, training, epochs, batch_size, measured.get("validation"), schedule=schedule, rng=seed,
@@ -195,7 +208,10 @@ def _check_files(output, checkpoint, every, resume, csv_log, tensorboard, save_c
                         f"begin anew")
     if tensorboard:
         TensorBoard(tensorboard).on_train_begin()       # ImportError where tensorboardX is not installed
-        writable("--tensorboard", os.path.normpath(tensorboard))
+        folder = os.path.realpath(tensorboard)
+        while not os.path.exists(folder):               # folders are made
+            folder = os.path.dirname(folder)
+        writable("--tensorboard", os.path.join(folder, "events"))
 
 
 def _split(parts, name, fraction, early_stopping, seed):
