@@ -91,6 +91,19 @@ def test_pictures_are_read_as_in_training(saved):
     assert len(said) == 1
 
 
+def test_more_pictures_than_at_once(saved, folder, monkeypatch):
+    """In pieces, the same answers in the same order."""
+    _, test = lw.data.load("fashion-mnist-mini")
+    (folder / "in").mkdir()
+    for i in range(7):
+        picture(f"in/{i}.png", test.images[100 * i, 0])
+    whole = run("predict", saved, "in").output
+    for n in (1, 3, 7):
+        monkeypatch.setattr(sys.modules["lanewise.cli.predict"], "AT_ONCE", n)
+        assert run("predict", saved, "in").output == whole
+    assert whole.count("\n") == 7
+
+
 def test_predict_refuses(saved, floats, folder):
     (folder / "none").mkdir()
     mistake(run("predict", saved, "none"), 1, "none: expected images (bmp", "got none")

@@ -10,10 +10,12 @@ import numpy as np
 from .. import data, io, nn
 from ..data.folder import ENDINGS, _read
 from ..errors import DataError
-from ..train import CHUNK, Trainer
+from ..train import Trainer
 from . import saved
 from .main import HELP
 from .options import emit, json_option, percent, writable
+
+AT_ONCE = 512                   # images in memory
 
 
 @click.command(context_settings=HELP, epilog="""\b
@@ -42,8 +44,8 @@ def predict(model, images, top, table, as_json):
     files = [file for path in images for file in _files(Path(path))]
     classifier, found = Trainer(nn.Sequential(net, nn.Softmax(1)), None), []
     with ThreadPoolExecutor() as pool:                  # Pillow decodes without the GIL
-        for at in range(0, len(files), CHUNK):
-            some = files[at:at + CHUNK]
+        for at in range(0, len(files), AT_ONCE):
+            some = files[at:at + AT_ONCE]
             x = np.empty((len(some), like.channels, *like.size), np.uint8)
             list(pool.map(lambda image, file: _read(image, file, like.size), x, some))
             found.append(classifier.predict(data.Dataset(x, np.zeros(len(x), np.int64), like.mean, like.std)))
