@@ -1,59 +1,20 @@
 """The command line, as a person meets it: what it prints, what it leaves behind, and one line for every mistake."""
-import fcntl
-import json
 import os
-import pty
 import re
+import shlex
 import signal
-import struct
 import subprocess
 import sys
-import termios
+from pathlib import Path
 
+import click
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from cli_case import COMMAND, folder, history, mistake, picture, run, saved, terminal  # noqa: F401  fixtures are used by name
 from PIL import Image
 
 import lanewise as lw
 from lanewise import cli, io, models
-
-COMMAND = [sys.executable, "-m", "lanewise.cli"]
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """Every test runs in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """A model that the command has trained, for the tests that only read it."""
-    path = tmp_path_factory.mktemp("saved") / "m.safetensors"
-    assert run("train", "--epochs", 3, "--output", path).exit_code == 0
-    return path
-
-
-def run(*args):
-    """Run the command in this process."""
-    return CliRunner().invoke(cli.main, [str(a) for a in args])
-
-
-def mistake(result, code, *words):
-    """The command ended with this status and one line that holds the words."""
-    assert result.exit_code == code
-    assert result.output.startswith("Error: ") and result.output.count("\n") == 1, result.output
-    for word in words:
-        assert word in result.output
-
-
-def history(name="lanewise-model.history.json"):
-    """The JSON history, read by the book."""
-    with open(name) as file:
-        return json.load(file, parse_constant=lambda c: pytest.fail(f"{c} is not JSON"))
-
 
 # -- train ------------------------------------------------------------------------------------------------------------
 
@@ -112,28 +73,6 @@ def test_the_seed_decides():
     assert files[0] == files[1] != files[2]
 
 
-def terminal(*args, columns=80, after=None):
-    """Run the command on a terminal of its own: (exit status, all that it wrote). `after`: (text, what to type then)."""
-    pid, fd = pty.fork()
-    if pid == 0:
-        os.execv(COMMAND[0], [*COMMAND, *args])
-    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    out = b""
-    while True:
-        try:
-            part = os.read(fd, 65536)
-        except OSError:                                 # the terminal is closed when the command ends
-            break
-        if not part:
-            break
-        out += part
-        if after and after[0] in out:
-            os.write(fd, after[1])
-            after = None
-    os.close(fd)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out.decode()
-
-
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_live_bar():
     """On a terminal a bar that moves, gone when the epoch's line is there; nothing is wider than 80 columns."""
@@ -186,7 +125,6 @@ def test_train_mistakes(folder, monkeypatch):
     """Exit status 2 for a wrong command line and 1 for what the disk refuses; one line each, before any training."""
     for args, words in [(["--epochs", "0"], ["'--epochs'", "0"]), (["--epochs", "many"], ["'--epochs'", "many"]),
                         (["--epochs", "1.5"], ["'--epochs'", "1.5"]), (["--batch-size", "0"], ["'--batch-size'"]),
-                        (["--data", "mnits"], ["'--data'", "'mnits'", "fashion-mnist-mini"]),
                         (["--model", "alexnet"], ["'alexnet'", "lenet5"]),
                         (["--optimizer", "lion"], ["'lion'", "adam"]), (["--lr", "0"], ["'--lr'", "0"]),
                         (["--lr", "-1"], ["'--lr'", "-1"]), (["--lr", "nan"], ["'--lr'", "nan is not a finite number"]),
@@ -199,6 +137,7 @@ def test_train_mistakes(folder, monkeypatch):
     (folder / "file").write_text("")
     for output, words in [("none/m", "No such file"), ("file/m", "Not a directory"), ("/dev/null", "device")]:
         mistake(run("train", "--output", output), 1, f"--output {output}: ", words)
+    mistake(run("train", "--data", "mnits"), 1, "--data mnits: expected one of fashion-mnist-mini", "got a name that is none")
     monkeypatch.setenv("LANEWISE_DATA", str(folder / "sets"))
     monkeypatch.setitem(sys.modules, "pooch", None)
     mistake(run("train", "--data", "mnist"), 1, "'mnist'", str(folder / "sets" / "mnist"), "lanewise[data]")
@@ -231,12 +170,6 @@ def test_disk_full_at_the_end(folder, monkeypatch):
 
 
 # -- predict ----------------------------------------------------------------------------------------------------------
-
-def picture(path, pixels, **kw):
-    """Save an array as an image file."""
-    Image.fromarray(pixels).save(path, **kw)
-    return path
-
 
 def test_predict(saved):
     """Test images as PNG files: what the saved model says of the arrays, in the order given."""
@@ -296,9 +229,8 @@ def test_predict_mistakes(saved, folder):
     for name, content in [("text.png", b"hello"), ("empty.png", b""), ("cut.png", raw[:len(raw) // 2]), ("head.png", raw[:20]),
                           ("damaged.png", raw[:60] + b"\xff" * 30 + raw[90:])]:
         (folder / name).write_bytes(content)
-        mistake(run("predict", saved, good, name), 1, f"{name}: expected an image file, got")
+        mistake(run("predict", saved, good, name), 1, f"{name}: cannot be read as an image (")
     mistake(run("predict", saved, "none.png"), 1, "none.png: no such file")
-    mistake(run("predict", saved, "."), 2, "directory")
     mistake(run("predict", saved), 2, "IMAGE")
     mistake(run("predict", "none", good), 1, "none: cannot be read")
     mistake(run("predict", good, good), 1, f"{good}: expected a safetensors file, got")
@@ -310,8 +242,8 @@ def test_predict_mistakes(saved, folder):
                            ("keys", {**about, "shape": {"width": 3}}),
                            ("size", {**about, "shape": {**about["shape"], "size": "big"}})]:
         io.save(models.lenet5(), f"foreign-{name}", metadata)
-        mistake(run("predict", f"foreign-{name}", good), 1, f"foreign-{name}: expected a model that 'lanewise train' saved, got one "
-                "without its images' shape")
+        mistake(run("predict", f"foreign-{name}", good), 1, f"foreign-{name}: expected a model that 'lanewise train' saved, "
+                "got one without its images' shape")
     io.save(state, "weights", about)
     mistake(run("predict", "weights", good), 1, "weights: expected a model, got weights without its description")
 
@@ -331,21 +263,48 @@ def test_info(folder, monkeypatch):
 @pytest.mark.parametrize("command", ["info", "train"])
 def test_a_wrong_variable(command):
     """A mistake in the environment is one line too."""
-    done = subprocess.run([*COMMAND, command], capture_output=True, text=True, env={**os.environ, "LANEWISE_NUM_THREADS": "two"})
+    done = subprocess.run([*COMMAND, command], capture_output=True, text=True,
+                          env={**os.environ, "LANEWISE_NUM_THREADS": "two"})
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr == "Error: LANEWISE_NUM_THREADS=two: expected a number of threads, 1 or more\n"
 
 
-def test_help():
-    """Each command's help fits 80 columns; train's ends with commands to copy."""
-    for args in [[], ["train"], ["predict"], ["info"]]:
-        result = run(*args, "--help")
-        assert result.exit_code == 0 and max(map(len, result.output.splitlines())) <= 80
-        assert run(*args, "-h").output == result.output
-    assert "lanewise train --data mnist --epochs 3 --output digits.safetensors\n" in run("train", "--help").output
-    assert "..." not in run("--help").output.split("Commands:")[1]
-    assert run("--version").output == f"lanewise, version {lw.__version__}\n"
-    assert run().output == run("--help").output and run().exit_code == 0
+def commands():
+    """Every command's words."""
+    groups = [((), cli.main)]
+    for words, group in groups:
+        yield words
+        for name, command in getattr(group, "commands", {}).items():
+            groups.append(((*words, name), command))
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=lambda words: " ".join(words) or "lanewise")
+def test_help(words):
+    """Each command's help fits 80 columns, is whole, has a sentence for every option and argument, and commands to copy."""
+    result = run(*words, "--help")
+    assert result.exit_code == 0 and max(map(len, result.output.splitlines())) <= 80
+    assert run(*words, "-h").output == result.output
+    assert not re.search(r"\w\.\.\.$", result.output.partition("Commands:")[2], re.M)
+    command = cli.main
+    for word in words:
+        command = command.commands[word]
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+        else:
+            for name in (parameter.metavar or parameter.name.upper()).rstrip(".").split("|"):
+                assert re.search(rf"\b{name}\b", command.help), name
+    Path("run.toml").write_text("")                     # a file of settings is read while the line is
+    examples = re.split(r"Examples?:\n", result.output)[1].replace("\\\n", "")
+    for line in re.findall(r"lanewise (.+)", examples):
+        found, rest, context = cli.main, shlex.split(re.split(" >>? ", line)[0]), cli.main.make_context("lanewise", [])
+        while hasattr(found, "commands"):
+            name, *rest = rest
+            found = found.commands[name]
+            context = found.make_context(name, list(rest), parent=context)
+    if not words:
+        assert "130  stopped by Ctrl-C" in result.output and run().output == result.output and run().exit_code == 0
+        assert run("--version").output == f"lanewise, version {lw.__version__}\n"
 
 
 def test_a_reader_that_goes_away():
