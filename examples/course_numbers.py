@@ -15,10 +15,11 @@ def _text(a):
 
 def beside(what, ours, formula, tolerance=1e-9):
     """Print both, lanewise's first; AssertionError where they differ by more than `tolerance`, relative to the largest number
-    and to no less than 1, or in shape."""
+    and to no less than 1, in shape, or where there is NaN."""
     ours, formula = (np.asarray(a, np.float64) for a in (ours, formula))
     assert ours.shape == formula.shape, f"{what}: expected the shape {formula.shape}, got {ours.shape}"
-    np.testing.assert_allclose(ours, formula, rtol=0, atol=tolerance * max(1.0, np.abs(formula).max()), err_msg=what)
+    np.testing.assert_allclose(ours, formula, rtol=0, atol=tolerance * max(1.0, np.abs(formula).max()), err_msg=what,
+                               equal_nan=False)
     print(f"{what:<28} lanewise {_text(ours):<36} NumPy {_text(formula)}")
 
 

@@ -113,5 +113,7 @@ def test_numbers_side_by_side():
     for ours in ([1.0, 2.1], [1.0, np.nan], [[1.0, 2.0]]):
         with pytest.raises(AssertionError):
             numbers.beside("planted", ours, [1.0, 2.0])
+    with pytest.raises(AssertionError):
+        numbers.beside("planted", [np.nan], [np.nan])
     assert np.allclose(numbers.slopes(lambda v: v * v, [[1.0], [3.0]]), [[2], [6]])
     assert np.allclose(numbers.value(lambda v: v * v, [[1.0], [3.0]]), [[1], [9]])
