@@ -27,7 +27,8 @@ NOTEBOOKS = {
                         "after 2 epochs ": 0.7, "a new head of 340 parameters: test accuracy ": 0.6}),
     "formulas_3": (12, {" together ": 0.75}),
     "own_layer_and_loss": (3, {"test accuracy ": 0.7}),
-    "search": (3, {"on the test set: accuracy ": 0.7, r"seeds .* ensemble accuracy ": 0.75, r"snapshots .* ensemble accuracy ": 0.75}),
+    "search": (3, {"on the test set: accuracy ": 0.7, r"seeds .* ensemble accuracy ": 0.75,
+                   r"snapshots .* ensemble accuracy ": 0.75}),
 }
 
 
@@ -96,7 +97,8 @@ def test_runs(name, tmp_path, monkeypatch):
 def test_failures_are_seen(tmp_path, monkeypatch):
     """An exception in a cell is one here; what goes to stderr is an output; the kernel is this interpreter."""
     cell = nbformat.v4.new_code_cell
-    book = nbformat.v4.new_notebook(cells=[cell("import sys, warnings; print(sys.executable)"), cell("warnings.warn('planted')")])
+    book = nbformat.v4.new_notebook(cells=[cell("import sys, warnings; print(sys.executable)"),
+                                           cell("warnings.warn('planted')")])
     first, second = outputs(executed(book, tmp_path, monkeypatch))
     assert first.text.strip() == sys.executable and second.name == "stderr" and "planted" in second.text
     book.cells.append(cell("assert 1 == 2, 'planted too'"))
