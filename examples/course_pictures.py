@@ -60,8 +60,8 @@ def statistics(name, depth=8, width=128, samples=256, seed=0):
     return tuple(map(np.array, (spread, dead, gradient)))
 
 
-def draw_paths(file):
-    """All paths on the contours of the surface."""
+def optimizer_paths():
+    """All paths on the contours of the surface: the Figure."""
     from matplotlib.figure import Figure
     figure = Figure(figsize=(9, 4), layout="constrained")
     axis = figure.subplots()
@@ -72,15 +72,15 @@ def draw_paths(file):
     axis.plot(0, 0, "k+", markersize=12)
     axis.set(xlim=(-10, 4), ylim=(-3, 3), title="80 steps on a² / 20 + b²")
     axis.legend(loc="upper right", fontsize=8)
-    figure.savefig(file, dpi=110)
+    return figure
 
 
-def draw_statistics(file):
-    """Three panels, a line a network."""
+def layer_statistics():
+    """Three panels, a line a network: the Figure."""
     from matplotlib.figure import Figure
-    figure = Figure(figsize=(14, 3.6), layout="constrained")
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
     axes = figure.subplots(1, 3)
-    titles = ("spread of the activations", "share of them with a derivative below 0.05", "spread of the weights' gradients")
+    titles = ("spread of the activations", "share with a derivative below 0.05", "spread of the weights' gradients")
     for name in NETWORKS:
         for axis, values in zip(axes, statistics(name)):
             axis.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=name)
@@ -88,15 +88,16 @@ def draw_statistics(file):
         axis.set(title=title, xlabel="layer")
         if log:
             axis.set_yscale("log")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
-    figure.savefig(file, dpi=110)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(NETWORKS), fontsize=8)
+    return figure
 
 
 def main(folder="."):
     """Draw both; returns the files."""
-    files = [Path(folder) / name for name in ("optimizer_paths.png", "layer_statistics.png")]
-    draw_paths(files[0])
-    draw_statistics(files[1])
+    files = []
+    for draw in (optimizer_paths, layer_statistics):
+        files.append(Path(folder) / f"{draw.__name__}.png")
+        draw().savefig(files[-1], dpi=110)
     print(*(f"written: {file}" for file in files), sep="\n")
     return files
 
