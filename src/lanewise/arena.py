@@ -1,4 +1,4 @@
-"""The arena of a plan: where every buffer lies, and which instruction needs it first."""
+"""The arena of a plan: where every buffer lies, and which instruction needs it first; and where the plan is cut."""
 from collections import OrderedDict
 from typing import NamedTuple, Optional
 
@@ -49,3 +49,22 @@ def lay_out(lists, work, lane_bytes):
     lists = {block: [(name, number(fields)) for name, fields in items] if block in start else items
              for block, items in lists.items()}
     return lists, [w._replace(bytes=made.get(start[w.block] + w.index, 0)) if w.block in start else w for w in work], tops[False], tops[True]
+
+
+def cut(lists, joins):
+    """(forward, stop, backward, stop, joins) of each piece between two joins, {block: [(where in it, name, fields)]}; the last
+    forward and the first backward piece are one."""
+    cuts = []
+    for block in ("forward", "backward"):
+        start = 0
+        pieces = []
+        for at, name, fields in joins[block]:
+            if pieces and at == start:
+                pieces[-1][2].append((name, fields))
+            else:
+                pieces.append((start, at, [(name, fields)]))
+                start = at
+        cuts.append((*pieces, (start, len(lists[block]), [])))
+    forward, backward = cuts
+    return [(*f[:2], 0, 0, f[2]) for f in forward[:-1]] + [(*forward[-1][:2], *backward[0])] + [
+        (0, 0, *b) for b in backward[1:]]

@@ -7,7 +7,7 @@ import numpy as np
 
 from . import _isa, threads
 from ._isa import engine
-from .arena import Work, lay_out
+from .arena import Work, cut, lay_out
 from .errors import NonFiniteError, ShapeError
 from .fuse import fuse
 from .graph import Input, refuse_indices, run_dtype, topological
@@ -157,24 +157,6 @@ class Builder:
         self._note("join", sum(map(len, self.joins.values())), name)
         self.joins[block].append((len(self.lists[block]), name, fields))
 
-    def segments(self):
-        """(forward, stop, backward, stop, joins) of each piece between two cuts; the last forward and the first backward
-        piece are one."""
-        cuts = []
-        for block in ("forward", "backward"):
-            start = 0
-            pieces = []
-            for at, name, fields in self.joins[block]:
-                if pieces and at == start:
-                    pieces[-1][2].append((name, fields))
-                else:
-                    pieces.append((start, at, [(name, fields)]))
-                    start = at
-            cuts.append((*pieces, (start, len(self.lists[block]), [])))
-        forward, backward = cuts
-        return [(*f[:2], 0, 0, f[2]) for f in forward[:-1]] + [(*forward[-1][:2], *backward[0])] + [
-            (0, 0, *b) for b in backward[1:]]
-
     def stat(self, key, size):
         """Numbers in every shard's row of partial sums over the batch, and in the joint row."""
         if key not in self._stats:
@@ -308,7 +290,7 @@ class Plan:
         self._has_hits = any(op.counts for _, op in losses)
         self.alone, self.buffers, self.random = b.alone, b.buffers, b.random > 0
         self._numbers = [k for k, (_, op) in enumerate(losses) if op.numbers]      # whose targets have a number type to check
-        segments = b.segments()
+        segments = cut(b.lists, b.joins)
         self._cut, self._sizes = len(segments) > 1, (b.packed, b.slot_bytes, b.stash_row, b.stat_row)
         self.program = b.engine.Program(
             b.lists, segments, arena, own, b.packed, b.slot_bytes, b.stash_row, b.stat_row, b.rows,
