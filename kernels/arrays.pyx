@@ -3,7 +3,8 @@
 threads. Which numbers a task takes never changes what it computes: the results are the same for any number of threads."""
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport PyObject
-from cython.parallel cimport prange
+from cython.parallel cimport parallel
+cimport openmp
 
 include "lanes.pxi"
 
@@ -20,12 +21,23 @@ cdef int cpus[TEAM_SEEN]            # where each thread ran last
 ctypedef void (*task_t)(const void* job, real_t* scratch, idx first, idx last) noexcept nogil
 
 
+cdef void take_part(task_t task, const void* job, void* room, idx size, idx n, barrier_t* barrier, int t,
+                    int threads) noexcept nogil:
+    # One thread's part. They leave together: one that slept in OpenMP's own barrier is woken on the CPU of the other.
+    if t < TEAM_SEEN:
+        cpus[t] = this_cpu()
+    if 0 < t < TEAM_SEEN:
+        keep_apart(cpus, t, threads)
+    task(job, <real_t*> (<char*> room + t * size), share(n, t, threads), share(n, t + 1, threads))
+    team_barrier(barrier, threads)
+
+
 cdef int run(task_t task, const void* job, idx n, int threads, idx scratch=0) except -1:
     """n units of a job in `threads` equal parts, with `scratch` numbers each. One thread: no OpenMP, as in a forked child."""
     cdef idx size = (scratch * sizeof(real_t) + 127) // 64 * 64
     cdef char near[NEAR + 64]
     cdef void* room = NULL
-    cdef int t
+    cdef barrier_t barrier
     if n <= 0:
         return 0
     if threads > n:
@@ -36,16 +48,13 @@ cdef int run(task_t task, const void* job, idx n, int threads, idx scratch=0) ex
         return 0
     if posix_memalign(&room, 64, size * threads):
         raise MemoryError(f"an array function could not allocate {size * threads} bytes")
+    memset(&barrier, 0, sizeof(barrier))
     with nogil:
         if threads == 1:
             task(job, <real_t*> room, 0, n)
         else:
-            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-                if t < TEAM_SEEN:
-                    cpus[t] = this_cpu()
-                if 0 < t < TEAM_SEEN:
-                    keep_apart(cpus, t, threads)
-                task(job, <real_t*> (<char*> room + t * size), share(n, t, threads), share(n, t + 1, threads))
+            with parallel(num_threads=threads):
+                take_part(task, job, room, size, n, &barrier, openmp.omp_get_thread_num(), openmp.omp_get_num_threads())
     free(room)
     return 0
 
