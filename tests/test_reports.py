@@ -125,6 +125,13 @@ def test_ten_pictures_a_second(seconds, monkeypatch, capsys):
 
 
 def test_a_notebook_has_a_bar(monkeypatch):
-    assert not ProgressBar().live
+    """Inside a notebook's kernel; neither where its modules are merely there nor in a terminal's IPython."""
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
-    assert ProgressBar().live
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    assert not ProgressBar().live
+    for name, live in ("ZMQInteractiveShell", True), ("TerminalInteractiveShell", False):
+        ipython = types.ModuleType("IPython")
+        ipython.get_ipython = type(name, (), {})
+        monkeypatch.setitem(sys.modules, "IPython", ipython)
+        assert ProgressBar().live is live
+

@@ -125,6 +125,12 @@ class TensorBoard(Callback):
         self.__dict__.update(state)
 
 
+def _in_notebook() -> bool:
+    # Whether a notebook's kernel runs this: that its modules are there says nothing.
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
 class ProgressBar(Callback):
     """A line for every finished epoch, and on a terminal or in a notebook a live bar (tqdm) under them for the epoch that runs.
 
@@ -134,7 +140,7 @@ class ProgressBar(Callback):
     UPDATE = 0.1            # seconds between two pictures of the bar
 
     def __init__(self, live: bool | None = None, unit: str = "samples") -> None:
-        self.live = (sys.stderr.isatty() or "ipykernel" in sys.modules) if live is None else live
+        self.live = (sys.stderr.isatty() or _in_notebook()) if live is None else live
         self.unit, self.done = unit, 0
         self.bar: Any = None
         self.start, self.shown = time.perf_counter(), 0.0
