@@ -271,7 +271,7 @@ LANE const real_t *own_pointer(const real_t *p) { __asm__("" : "+r"(p)); return 
 LANE void line_prefetch(const void *p) { __builtin_prefetch(p); }
 /* Two threads of a team on one CPU take twice the time, and a kernel that wakes one where the other runs may leave them there.
  * A thread that has met another for some runs moves to a CPU that the team does not use: its mask is narrowed, which moves it,
- * and given back. Where the system puts it back at once it moves ever less often. */
+ * and given back. Where the system puts it back at once it moves less often. */
 enum { TEAM_SEEN = 64 };
 #ifdef __linux__
 LANE int this_cpu(void) { return sched_getcpu(); }
@@ -288,7 +288,7 @@ static __attribute__((unused)) void keep_apart(const int *cpus, int tid, int thr
     apart = 0;
     if (++met < patience) return;
     met = 0;
-    if (patience < 4096) patience *= 2;
+    if (patience < 16) patience *= 2;
     if (sched_getaffinity(0, sizeof all, &all)) return;
     free = all;
     for (int t = 0; t < threads && t < TEAM_SEEN; t++) CPU_CLR(cpus[t], &free);
