@@ -256,8 +256,7 @@ cdef class Program:
     def run(self, idx n, list arrays, idx phases, bint accumulate, int threads, uint64_t key=0):
         """Run `phases` (1 forward, 2 backward, 4 reduce) on n samples; `arrays`: one for each bound array, or
         (array, int64 index of the rows), or (array, index, key, position, mix) of samples to augment; `key`: of the random
-        numbers. The reduction alone is that of the last run. True unless
-        a gradient is not finite."""
+        numbers. The reduction alone is that of the last run. True unless a gradient is not finite."""
         cdef Py_buffer views[64]
         cdef idx i, held = 0, row, need
         cdef Bound* b

@@ -4,47 +4,13 @@ import re
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from plot_case import Residual, drawn, pyplot, words  # noqa: F401: drawn is a fixture of every test
 
 import lanewise as lw
 from lanewise import models, nn, optim
 
-matplotlib = pytest.importorskip("matplotlib", reason="pip install lanewise[plot]")
-matplotlib.use("Agg")
-pyplot, Figure = pytest.importorskip("matplotlib.pyplot"), pytest.importorskip("matplotlib.figure").Figure
-Text, Annotation = (getattr(pytest.importorskip("matplotlib.text"), name) for name in ("Text", "Annotation"))
+Figure = pytest.importorskip("matplotlib.figure").Figure
 plot, Dataset = lw.plot, lw.data.Dataset
-
-
-@pytest.fixture(autouse=True)
-def drawn(monkeypatch):
-    """Nothing is shown, the settings stay as they were; every figure can be written, and its texts lie inside it."""
-    monkeypatch.setattr(pyplot, "show", lambda *a, **k: pytest.fail("shown"))
-    before = dict(matplotlib.rcParams)
-    yield
-    outside = []
-    for figure in map(pyplot.figure, pyplot.get_fignums()):
-        figure.canvas.draw()
-        for text in texts(figure):
-            box = text.get_window_extent()
-            if box.x0 < -2 or box.y0 < -2 or box.x1 > figure.bbox.width + 2 or box.y1 > figure.bbox.height + 2:
-                outside.append(text)
-    pyplot.close("all")
-    assert not outside
-    assert dict(matplotlib.rcParams) == before
-
-
-def texts(figure):
-    """Texts of a figure that are drawn and not empty."""
-    off = {t for ax in figure.axes if not ax.axison for t in (*ax.xaxis.get_ticklabels(), *ax.yaxis.get_ticklabels(),
-                                                            ax.xaxis.label, ax.yaxis.label)}
-    ticks = {t for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) for t in axis.get_ticklabels()}
-    return [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and not isinstance(t, Annotation)
-            and t not in off and t not in ticks]
-
-
-def words(ax):
-    """What is written in axes, without ticks and titles."""
-    return [t.get_text() for t in ax.texts if t.get_text()]
 
 
 def images(rng, n, classes, channels=1, kind=np.uint8):
@@ -142,17 +108,6 @@ def test_filters(rng):
     assert_array_equal(picture[6:11, 12:17], lenet[3].weight.data[2, 1])
     linear = models.softmax_classifier(1, 6, 4)
     assert_array_equal(shown(plot.filters(linear, shape=(1, 6, 6), cols=2))[7:, 7:], linear[1].weight.data[3].reshape(6, 6))
-
-
-class Residual(nn.Module):
-    """x + conv(relu(conv(x))), twice, the same module."""
-
-    def __init__(self):
-        super().__init__()
-        self.a, self.b, self.relu, self.drop = nn.Conv2d(2, 2, 3, 1, 1), nn.Conv2d(2, 2, 3, 1, 1), nn.ReLU(), nn.Dropout(0.5)
-
-    def forward(self, x):
-        return x + self.drop(self.b(self.relu(self.a(x))))
 
 
 def test_feature_maps(rng):
@@ -258,70 +213,6 @@ def test_saliency(rng):
         p.grad = None
     plot.saliency_map(model, x)
     assert all(p.grad is None for p in model.parameters())
-
-
-def test_network_lenet():
-    """A box a layer with weights, the shapes in them, an arrow between neighbours."""
-    ax = plot.network(models.lenet5(), (1, 28, 28))
-    assert len(ax.patches) == 6 and len(ax.lines) == 5
-    assert words(ax)[:12] == ["input", "1×28×28", "Conv 5×5", "ReLU", "MaxPool 2", "6×12×12", "Conv 5×5", "ReLU",
-                              "MaxPool 2", "Flatten", "256", "Linear"]
-    assert words(ax)[-2:] == ["Linear", "10"]
-
-
-def apart(ax):
-    """Boxes that do not overlap."""
-    boxes = np.array([p.get_bbox().extents for p in ax.patches])
-    low, high = boxes[:, None, :2], boxes[:, None, 2:]
-    over = ((low < boxes[None, :, 2:]) & (boxes[None, :, :2] < high)).all(-1)
-    return over.sum() == len(boxes)
-
-
-@pytest.mark.parametrize("name", ["mlp", "cifar_cnn", "vgg", "resnet8", "resnet20", "mobilenet", "fcn", "logistic_regression"])
-def test_networks(name):
-    """Every layer with weights has its box, apart from the others; a residual block has its join."""
-    model = models.MODELS[name]()
-    first = next(iter(model.parameters())).shape
-    shape = (first[1], 32, 32) if len(first) == 4 else (1, 28, 28)
-    ax = plot.network(model, shape)
-    heads = sum(hasattr(m, "weight") and len(m.weight.shape) > 1 for m in model.modules())
-    joins = sum(isinstance(m, models.BasicBlock) for m in model.modules())
-    assert words(ax).count("+") == (joins or 3 * (name == "fcn"))
-    assert sum(w.split()[0] in ("Conv", "ConvT", "Linear") for w in words(ax)) == heads
-    assert len(ax.patches) >= 1 + heads + joins and apart(ax)
-
-
-def test_network_branches():
-    """What skips goes over the boxes between: in ResNet the join has two arrows, one of them with four corners."""
-    ax = plot.network(Residual(), (2, 8, 8))
-    assert words(ax) == ["input", "2×8×8", "Conv 3×3", "ReLU", "2×8×8", "Conv 3×3", "Dropout", "2×8×8", "+", "2×8×8"]
-    top = max(p.get_bbox().y1 for p in ax.patches), min(p.get_bbox().y0 for p in ax.patches)
-    assert len(ax.lines) == 4 and sum(min(line.get_ydata()) < min(top) for line in ax.lines) == 1
-
-
-class Inception(nn.Module):
-    """Three branches of an image side by side, then tokens that look at each other."""
-
-    def __init__(self):
-        super().__init__()
-        self.table, self.q, self.k, self.out = nn.Embedding(9, 8), nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 3)
-        self.a, self.b, self.c = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 3, 1, 1), nn.Conv2d(2, 2, 3, 1, 1)
-        self.d = nn.MaxPool2d(3, 1, 1)
-
-    def forward(self, x):
-        x = self.table(x)
-        x = nn.functional.softmax(self.q(x) @ self.k(x).transpose(1, 2), -1) @ x + x
-        y = x.reshape(x.shape[0], 1, 6, 8)
-        return lw.concat([self.a(y), self.c(self.b(y)), self.d(y)], 1), self.out(x)
-
-
-def test_network_of_many_branches():
-    """Indices, attention, three branches joined, two outputs."""
-    ax = plot.network(Inception(), (6,), dtype=np.int64)
-    said = words(ax)
-    assert apart(ax) and said.count("@") == 2 and said.count("+") == said.count("concat") == 1 and "5×6×8" in said
-    concat = said.index("concat")
-    assert said[concat + 1] == "5×6×8"
 
 
 def test_profile():

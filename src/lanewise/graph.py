@@ -93,7 +93,7 @@ def tensor(data: ArrayLike, requires_grad: bool = False) -> Tensor:
     return Tensor(data, requires_grad)
 
 
-SMALL = 4               # samples up to which small.py is asked
+SMALL = 4               # samples up to which small.py is asked: a quarter of the widest build's lanes
 
 KINDS = {np.dtype(kind): kind for kind in ("float32", "float64", "uint8", "int64")}       # native byte order
 
