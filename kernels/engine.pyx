@@ -14,6 +14,7 @@ include "conv.pxi"
 include "winograd.pxi"
 include "dense.pxi"
 include "conv_dw.pxi"
+include "winograd_square.pxi"
 include "conv_dw_pool.pxi"
 include "pool.pxi"
 include "elementwise.pxi"
@@ -362,3 +363,4 @@ lanes = LANES
 real_bytes = sizeof(real_t)
 dense_widest = DENSE_CT
 conv_widest = CONV_CT
+square_group = SQUARE_GROUP * CONV_CT

@@ -4,6 +4,7 @@ cdef union Args:
     Conv conv
     Pack pack
     ConvDw conv_dw
+    SquareDw square_dw
     ConvDwPool conv_dw_pool
     ChannelSums channel_sums
     Depthwise depthwise
@@ -46,6 +47,7 @@ cdef dict INSTRUCTIONS = {
     "conv": ("conv", <size_t> conv), "conv_max_pool": ("conv_pool", <size_t> conv_max_pool),
     "pack": ("pack", <size_t> pack), "conv_dw_lanes": ("conv_dw", <size_t> conv_dw_lanes),
     "channel_sums": ("channel_sums", <size_t> channel_sums), "conv_dw_pixels": ("conv_dw", <size_t> conv_dw_pixels),
+    "conv_dw_square": ("square_dw", <size_t> conv_dw_square),
     "conv_dw_pool": ("conv_dw_pool", <size_t> conv_dw_pool),
     "conv_grad": ("conv_grad", <size_t> conv_grad),
     "lane_grad": ("lane_grad", <size_t> lane_grad), "dense": ("dense", <size_t> dense),
@@ -92,6 +94,8 @@ cdef int encode(Instruction* to, str name, dict fields) except -1:
         to.args.pack = fields
     elif kind == "conv_dw":
         to.args.conv_dw = fields
+    elif kind == "square_dw":
+        to.args.square_dw = fields
     elif kind == "conv_dw_pool":
         to.args.conv_dw_pool = fields
     elif kind == "channel_sums":

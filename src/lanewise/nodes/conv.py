@@ -4,7 +4,9 @@ from ..parameter import forget_plans
 from .base import Buffer, Op, Ref, loops
 
 ZERO, BIAS, KEEP = 0, 1, 2          # how an accumulator starts: kernels/conv.pxi, START_*
-TILE = 4                            # outputs of a Winograd tile
+TILE = 4                            # outputs of a Winograd tile, along a row or along both sides of a square
+SQUARE = 36                         # points of a square tile: kernels/winograd_square.pxi
+SQUARE_FROM = 8                     # channels, in and out, from which squares pay
 BAND = 192 * 1024                   # bytes of transformed rows, or of rows before a pool, that one pass may fill: they stay in L2
 _winograd = True
 
@@ -19,6 +21,7 @@ def set_winograd(flag: bool) -> None:
     forget_plans()
 WINOGRAD_FROM = 4                   # output channels from which it pays
 POINTS_FROM = 16                    # output channels from which dW by points runs over pixels
+SQUARE_BAND = 4                     # tiles whose dW is summed at once, at least a row
 PIXELS_FROM = 32                    # output channels from which dW over pixels beats dW over lanes: 85 against 57 GFLOP/s
                                     # on 32->64 3x3 16x16; on LeNet's 6->16 5x5 lanes win, 92 against 60
 
@@ -72,17 +75,24 @@ class Conv2d(Op):
         """The shape of the convolution itself (a fused pool follows it)."""
         return self.shape(node.inputs[0].shape)
 
-    def points(self, cols):
-        """Products of a Winograd tile for rows of 3 or 5 taps of stride 1 and `cols` results, 0 for the direct sum."""
-        outs, _, _, kw = self.weight.shape
-        fits = _winograd and self.stride == (1, 1) and self.dilation[1] == 1 and self.groups == 1 and kw in (3, 5)
-        return TILE + kw - 1 if fits and cols >= TILE and outs >= WINOGRAD_FROM else 0
+    def points(self, result):
+        """Products of a Winograd tile for a result (O, H', W') of stride 1: 36 of a square for 3x3 taps and enough channels, 6
+        or 8 of a row for 3 or 5 columns of taps; 0 for the direct sum."""
+        (outs, ins, kh, kw), (_, rows, cols) = self.weight.shape, result
+        if not _winograd or self.stride != (1, 1) or self.dilation[1] != 1 or self.groups != 1 or kw not in (3, 5) or cols < TILE:
+            return 0
+        if kh == kw == 3 and self.dilation[0] == 1 and rows >= TILE and min(ins, outs) >= SQUARE_FROM:
+            return SQUARE
+        return TILE + kw - 1 if outs >= WINOGRAD_FROM else 0
 
     def image_border(self, image, result):
         """The border that windows read around an image (C, H, W) for a result (O, H', W')."""
         (_, h, w), (_, rows, cols), (_, _, kh, kw) = image, result, self.weight.shape
         top, left = self.padding[:2]
-        if self.points(cols):
+        points = self.points(result)
+        if points == SQUARE:
+            return 0, 0, 0, 0
+        if points:
             cols = -(-cols // TILE) * TILE
         return (top, left, max(0, (rows - 1) * self.stride[0] + (kh - 1) * self.dilation[0] + 1 - h - top),
                 max(0, (cols - 1) * self.stride[1] + (kw - 1) * self.dilation[1] + 1 - w - left))
@@ -90,8 +100,9 @@ class Conv2d(Op):
     def result_border(self, image, result):
         """The border that the way back to the image reads around a result."""
         width, cols = image[2], result[2]
-        if self.points(cols):
-            return 0, 0, 0, -cols % TILE
+        points = self.points(result)
+        if points:
+            return 0, 0, 0, 0 if points == SQUARE else -cols % TILE
         left = right = 0                    # rows outside the result are skipped, columns are read as zeros
         for r in range(min(self.stride[1], width)):
             q, step, _, _, n = phase(self.stride[1], self.dilation[1], self.padding[1], self.weight.shape[3], r)
@@ -113,13 +124,18 @@ class Conv2d(Op):
     def conv_fields(self, b, x, y, result, band, least=1, bias=None, add=0):
         """The fields of a Conv instruction from the image x to the layout y of a result, `least` to `band` rows at a time."""
         (_, rows, cols), (outs, ins, kh, kw) = result, self.weight.shape
-        (sh, sw), (dh, dw), group, points = self.stride, self.dilation, outs // self.groups, self.points(cols)
+        (sh, sw), (dh, dw), group, points = self.stride, self.dilation, outs // self.groups, self.points(result)
+        b.flops(2 * rows * cols * outs * ins * kh * kw)
+        if points == SQUARE:
+            w = self.square_weights(b, "conv", outs, ins, 0, 1, ins * 9, 9)
+            return self.square_fields(b, x, y, w, -self.padding[0], self.padding[1], rows, cols, ins, outs, band, least,
+                                      bias=b.address(bias), start=BIAS if bias is not None else KEEP if add else ZERO,
+                                      relu=int(self.relu))
         merged = (dw == 1 and self.groups == 1) and not points
         runs = 1 if merged or points else kw
         w = b.pack(("conv", id(self.weight), points), self.weight, b.engine.conv_widest, groups=self.groups, outs=group,
                    taps=kh, runs=kw, reds=ins, first=0, s_group=group * ins * kh * kw, s_out=ins * kh * kw, s_tap=kw, s_run=1,
                    s_red=kh * kw, points=points)
-        b.flops(2 * rows * cols * outs * ins * kh * kw)
         return dict(x=x.at(-self.padding[0], -self.padding[1]), y=y.start, w=w, bias=b.address(bias), rows=rows,
                     cols=cols, x_row=sh * x.row, x_step=sw * x.channels, tap_row=dh * x.row,
                     run_step=dw * x.channels, taps=kh, runs=runs, run=kw * ins if merged else ins,
@@ -134,7 +150,27 @@ class Conv2d(Op):
             row, more = points * tiles * ins, (kh - 1) * self.dilation[0]
             band = min(band, max(least, BAND // (row * b.lane_bytes) - more))
             scratch = Ref(Buffer(min(band + more, x_rows) * row + points * tiles * outs + (points - TILE) * outs, own=True), 0)
-        return dict(points=points, transposed=transposed, tiles=tiles, left=left, scratch=scratch if points else 0, band=band)
+        return dict(points=points, transposed=transposed, tiles=tiles, left=left, scratch=scratch if points else 0, band=band,
+                    x_cols=0)
+
+    def square_weights(self, b, name, outs, reds, first, step, s_out, s_red):
+        """The address of the packed points of all taps of the weights, taken in order or (step -1) backwards."""
+        return b.pack((name, id(self.weight), SQUARE), self.weight, b.engine.conv_widest, groups=1, outs=outs, taps=1, runs=9,
+                      reds=reds, first=first, s_group=0, s_out=s_out, s_tap=0, s_run=step, s_red=s_red, points=SQUARE)
+
+    def square_fields(self, b, x, y, w, first, left, rows, cols, ins, outs, band, least=1, **more):
+        """The fields of a Conv instruction by squares for `rows` x `cols` results from the image x, whose rows begin with
+        `first` and columns `left` before the image."""
+        tiles = -(-cols // TILE)
+        row = SQUARE * tiles * ins                          # lanes of a row of tiles in points
+        high = max(-(-least // TILE), BAND * 2 // (row * b.lane_bytes), -(-TILE // tiles))
+        high = min(high, -(-min(band, rows) // TILE))
+        group = min(outs, b.engine.square_group)
+        scratch = ins + SQUARE * (high * tiles * ins + 1) + SQUARE * (high * tiles * group + 1)
+        return dict(x=x.start, y=y.start, w=w, rows=rows, cols=cols, x_row=x.row, x_step=x.channels, tap_row=0, run_step=0,
+                    taps=1, runs=1, run=ins, y_row=y.row, y_step=outs, groups=1, x_group=0, outs=outs, first=first, row_step=1,
+                    tap_step=1, x_rows=x.rows, points=SQUARE, transposed=0, tiles=tiles, left=left,
+                    scratch=Ref(Buffer(scratch, own=True), 0), band=min(high * TILE, band), x_cols=x.cols, **more)
 
     def backward(self, b, node, dy):
         if self.relu:
@@ -165,8 +201,12 @@ class Conv2d(Op):
 
     def weight_grad(self, b, x, dy):
         """dW from the image x and the gradient dy of the result, both with their borders."""
-        points = self.points(dy.cols)
         outs, ins, kh, kw = self.weight.shape
+        points = self.points((outs, dy.rows, dy.cols))
+        b.flops(2 * dy.rows * dy.cols * outs * ins * kh * kw)
+        if points == SQUARE:
+            self.square_weight_grad(b, x, dy)
+            return
         (sh, sw), (dh, dw), group = self.stride, self.dilation, outs // self.groups
         merged = (dw == 1 and self.groups == 1) and not points
         pixels = outs >= (POINTS_FROM if points else PIXELS_FROM) and self.groups == 1
@@ -190,7 +230,6 @@ class Conv2d(Op):
                           dyt=Ref(Buffer(band * dy_row, own=True), 0))
         else:
             row, dy_row, x_step, cols = x.row, dy.row, sw * x.channels, dy.cols
-        b.flops(2 * dy.rows * dy.cols * outs * ins * kh * kw)
         b.emit("backward", "conv_dw_pixels" if pixels else "conv_dw_lanes",
                x=x.at(-self.padding[0], -self.padding[1]), src_row=x.row, src_step=x.channels, x_rows=height, channels=ins,
                dy=dy.start, dy_src_row=dy.row, dy_src_step=outs, d=d, rows=dy.rows,
@@ -200,21 +239,44 @@ class Conv2d(Op):
                width=width, wide=wide, band=band, **places)
         self.weight_sums(b, d, wide if pixels else 0, merged, points)
 
+    def square_weight_grad(self, b, x, dy):
+        """dW by squares."""
+        outs, ins = self.weight.shape[:2]
+        x_wide, wide, tiles = -(-ins // b.lanes) * b.lanes, -(-outs // b.lanes) * b.lanes, -(-dy.cols // TILE)
+        band = min(max(1, SQUARE_BAND // tiles), -(-dy.rows // TILE))
+        d = b.slot(SQUARE * ins * wide * b.real_bytes)
+
+        def own(size):
+            return Ref(Buffer(size, own=True), 0)
+        b.emit("backward", "conv_dw_square", x=x.start, x_row=x.row, x_rows=x.rows, x_cols=x.cols, ins=ins, dy=dy.start,
+               dy_row=dy.row, rows=dy.rows, cols=dy.cols, outs=outs, wide=wide, first=-self.padding[0], left=self.padding[1],
+               tiles=tiles, band=band, d=d, x_wide=x_wide, xt=own(SQUARE * band * tiles * x_wide),
+               dyt=own(SQUARE * band * tiles * wide),
+               turned=own(max((TILE * band + 2) * (TILE * tiles + 2) * x_wide, TILE * band * TILE * tiles * wide)))
+        self.weight_sums(b, d, wide, False, SQUARE)
+
     def weight_sums(self, b, d, wide, merged, points):
         """The weights' gradient from what is at d in the slots: lines of `wide` numbers, or (0) of lanes."""
         outs, ins, kh, kw = self.weight.shape
         group = outs // self.groups
+        taps, runs = (1, kh * kw) if points == SQUARE else (kh, 1 if merged else kw)
         b.emit("reduce", "conv_grad", d=d, lanes=int(not wide), wide=wide or group,
-               grad=b.grad_address(self.weight), add=b.used_before(self.weight), groups=self.groups, taps=kh,
-               runs=1 if merged else kw, reds=ins, merged=kw if merged else 1, outs=group, points=points,
+               grad=b.grad_address(self.weight), add=b.used_before(self.weight), groups=self.groups, taps=taps, runs=runs, reds=ins, merged=kw if merged else 1, outs=group, points=points,
                s_group=group * ins * kh * kw, s_tap=kw, s_run=1, s_red=kh * kw, s_out=ins * kh * kw)
 
     def emit_transposed(self, b, block, dy, dx, add=0, bias=None):
         """dx = the transposed convolution of dy (+ bias, or added to what is there): one convolution of dy for every stride
         phase of dx."""
         outs, ins, kh, kw = self.weight.shape
-        (sh, sw), group, points = self.stride, outs // self.groups, self.points(dy.cols)
+        (sh, sw), group, points = self.stride, outs // self.groups, self.points((outs, dy.rows, dy.cols))
         start = BIAS if bias is not None else KEEP if add else ZERO
+        if points == SQUARE:
+            b.flops(2 * dy.rows * dy.cols * outs * ins * kh * kw)
+            w = self.square_weights(b, "conv dx", ins, outs, 8, -1, 9, ins * 9)
+            b.emit(block, "conv", **self.square_fields(
+                b, dy, dx, w, self.padding[0] - 2, 2 - self.padding[1], dx.rows, dx.cols, outs, ins, dx.rows,
+                bias=b.address(bias), start=start, relu=0))
+            return
         if points:
             first = self.padding[0] - (kh - 1) * self.dilation[0]
             w = b.pack(("conv dx", id(self.weight), points), self.weight, b.engine.conv_widest, groups=1, outs=ins, taps=kh,

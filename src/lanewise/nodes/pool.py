@@ -1,7 +1,7 @@
 """Pooling: max and mean over windows, and the convolution that streams its rows through a max-pool."""
 from ..errors import ShapeError
 from .base import Layout, Op, loops
-from .conv import BAND, Conv2d
+from .conv import BAND, SQUARE, TILE, Conv2d
 
 WINNERS_BELOW = 16          # output channels from which dW by Winograd's points is as fast (6->16 5x5 on 12x12: 30 and 31 us a shard)
 
@@ -91,7 +91,10 @@ class ConvMaxPool(Conv2d):
 
     def forward(self, b, node):
         (outs, _, cols), y, kh, sh = self.output(node), b.value(node), self.pool.kernel[0], self.pool.stride[0]
-        steps = min(y.rows, max(1, BAND // 2 // (sh * cols * outs * b.lane_bytes))) if self.points(cols) else 1
+        points = self.points(self.output(node))
+        steps = min(y.rows, max(1, BAND // 2 // (sh * cols * outs * b.lane_bytes))) if points else 1
+        if points == SQUARE:                                # rows that fill their tiles
+            steps = min(y.rows, max(1, (-(-steps * sh // TILE) * TILE - kh) // sh + 1))
         rows = (steps - 1) * sh + kh
         band = Layout((outs, rows, cols), own=True)
         where = b.saved(node, y.rows * y.cols * y.channels)
@@ -102,7 +105,8 @@ class ConvMaxPool(Conv2d):
     def backward(self, b, node, dy):
         if self.pool_relu:
             b.emit("backward", "relu_backward", **loops(dy, b.value(node), dy))
-        before, by_winners = None, self.by_winners(not b.wants(node.inputs[0]))
+        before = None
+        by_winners = self.points(self.output(node)) != SQUARE and self.by_winners(not b.wants(node.inputs[0]))
         if b.wants(node.inputs[0]) or (self.weight.requires_grad and not by_winners):
             before = Layout(self.output(node), self.grad_border(node))
             b.emit("backward", "max_pool_backward", **window_fields(self.pool, before, dy, b.saved(node)))
@@ -115,7 +119,7 @@ class ConvMaxPool(Conv2d):
         self.image_grad(b, node, before)
 
     def by_winners(self, first):
-        """Whether dW is summed over the pool's winners alone (kernels/conv_dw_pool.pxi). `first`: no gradient of the image is
+        """Whether dW of a convolution without squares is summed over the pool's winners alone (kernels/conv_dw_pool.pxi). `first`: no gradient of the image is
         wanted, so that nothing else needs what was before the pool."""
         outs, _, kh, _ = self.weight.shape
         return kh in (3, 5) and (first or outs < WINNERS_BELOW) and self.groups == 1 and self.pool.kernel == self.pool.stride == (2, 2) and \
