@@ -363,4 +363,5 @@ lanes = LANES
 real_bytes = sizeof(real_t)
 dense_widest = DENSE_CT
 conv_widest = CONV_CT
+square_tiles = SQUARE_TILES
 square_group = SQUARE_GROUP * CONV_CT

@@ -128,8 +128,7 @@ class Conv2d(Op):
         b.flops(2 * rows * cols * outs * ins * kh * kw)
         if points == SQUARE:
             w = self.square_weights(b, "conv", outs, ins, 0, 1, ins * 9, 9)
-            return self.square_fields(b, x, y, w, -self.padding[0], self.padding[1], rows, cols, ins, outs, band, least,
-                                      bias=b.address(bias), start=BIAS if bias is not None else KEEP if add else ZERO,
+            return self.square_fields(b, x, y, w, -self.padding[0], self.padding[1], rows, cols, ins, outs, band, bias=b.address(bias), start=BIAS if bias is not None else KEEP if add else ZERO,
                                       relu=int(self.relu))
         merged = (dw == 1 and self.groups == 1) and not points
         runs = 1 if merged or points else kw
@@ -158,19 +157,15 @@ class Conv2d(Op):
         return b.pack((name, id(self.weight), SQUARE), self.weight, b.engine.conv_widest, groups=1, outs=outs, taps=1, runs=9,
                       reds=reds, first=first, s_group=0, s_out=s_out, s_tap=0, s_run=step, s_red=s_red, points=SQUARE)
 
-    def square_fields(self, b, x, y, w, first, left, rows, cols, ins, outs, band, least=1, **more):
-        """The fields of a Conv instruction by squares for `rows` x `cols` results from the image x, whose rows begin with
-        `first` and columns `left` before the image."""
-        tiles = -(-cols // TILE)
-        row = SQUARE * tiles * ins                          # lanes of a row of tiles in points
-        high = max(-(-least // TILE), BAND * 2 // (row * b.lane_bytes), -(-TILE // tiles))
-        high = min(high, -(-min(band, rows) // TILE))
-        group = min(outs, b.engine.square_group)
-        scratch = ins + SQUARE * (high * tiles * ins + 1) + SQUARE * (high * tiles * group + 1)
+    def square_fields(self, b, x, y, w, first, left, rows, cols, ins, outs, band, **more):
+        """The fields of a Conv instruction by squares for `rows` x `cols` results, `band` rows at a time, from the image x: it
+        begins with row `first` and `left` columns before the image."""
+        tiles, group = b.engine.square_tiles, min(outs, b.engine.square_group)
+        scratch = ins + SQUARE * (tiles * ins + 1) + SQUARE * (tiles * group + 1)
         return dict(x=x.start, y=y.start, w=w, rows=rows, cols=cols, x_row=x.row, x_step=x.channels, tap_row=0, run_step=0,
                     taps=1, runs=1, run=ins, y_row=y.row, y_step=outs, groups=1, x_group=0, outs=outs, first=first, row_step=1,
-                    tap_step=1, x_rows=x.rows, points=SQUARE, transposed=0, tiles=tiles, left=left,
-                    scratch=Ref(Buffer(scratch, own=True), 0), band=min(high * TILE, band), x_cols=x.cols, **more)
+                    tap_step=1, x_rows=x.rows, points=SQUARE, transposed=0, tiles=-(-cols // TILE), left=left,
+                    scratch=Ref(Buffer(scratch, own=True), 0), band=band, x_cols=x.cols, **more)
 
     def backward(self, b, node, dy):
         if self.relu:
