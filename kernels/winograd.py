@@ -81,3 +81,11 @@ def by_columns(m):
             parts.append((row[i], f"e{i}" if row[i] == row[i + 1] else f"o{i}"))
         out.append(total(parts + [(row[-1], f"x{n - 1}")]))
     return lines, out, [f"{k}{i}" for i in range(1, n - 1, 2) for k in "eo"]
+
+
+def part(made, rows):
+    """Of what by_rows or by_columns made only these results."""
+    lines, out, names = made
+    used = " ".join(out[i] for i in rows)
+    lines = [line for line in lines if line.split(" = ")[0] in used]
+    return lines, [out[i] for i in rows], [n for n in names if n in used]

@@ -122,7 +122,7 @@ class Builder:
         """Where the value of a node lies."""
         if node not in self.values:
             refuse_indices(node)
-            self.values[node] = Layout(node.shape, self._borders.get(node, (0, 0, 0, 0)))
+            self.values[node] = Layout(node.shape, self._borders.get(node, (0, 0, 0, 0)), staggered=True)
         return self.values[node]
 
     def wants(self, node):
@@ -134,7 +134,7 @@ class Builder:
         add = int(node in self.written)
         self.written.add(node)
         if node not in self.grads:
-            self.grads[node] = Layout(node.shape, node.op.grad_border(node) if node.inputs else (0, 0, 0, 0))
+            self.grads[node] = Layout(node.shape, node.op.grad_border(node) if node.inputs else (0, 0, 0, 0), staggered=True)
         return self.grads[node], add
 
     def saved(self, node, size=0):

@@ -38,13 +38,19 @@ class Ref:
         return Ref(self.buffer, self.offset + lanes)
 
 
-class Layout:
-    """Where a value lies: an image [rows][cols][channels] with a border, anything else flat as 1 x 1 x size."""
+WAY = 64                            # lanes that pass through all sets of an L1 of 4 KB a way
 
-    def __init__(self, shape, border=(0, 0, 0, 0), own=False):
+
+class Layout:
+    """Where a value lies: an image [rows][cols][channels] with a border, anything else flat as 1 x 1 x size. `staggered`: long
+    rows lie an odd number of lanes apart, so that a column of pixels does not fall into a few sets of L1."""
+
+    def __init__(self, shape, border=(0, 0, 0, 0), own=False, staggered=False):
         top, left, bottom, right = border
         self.channels, self.rows, self.cols = shape if len(shape) == 3 else (_product(shape), 1, 1)
         self.row = (self.cols + left + right) * self.channels
+        if staggered and self.rows > 1 and self.row >= WAY and self.row % 2 == 0:
+            self.row += 1
         self.buffer = Buffer((self.rows + top + bottom) * self.row, any(border), own)
         self.start = Ref(self.buffer, top * self.row + left * self.channels)
 

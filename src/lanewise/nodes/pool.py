@@ -96,7 +96,7 @@ class ConvMaxPool(Conv2d):
         if points == SQUARE:                                # rows that fill their tiles
             steps = min(y.rows, max(1, (-(-steps * sh // TILE) * TILE - kh) // sh + 1))
         rows = (steps - 1) * sh + kh
-        band = Layout((outs, rows, cols), own=True)
+        band = Layout((outs, rows, cols), own=True, staggered=True)
         where = b.saved(node, y.rows * y.cols * y.channels)
         conv = self.conv_fields(b, b.value(node.inputs[0]), band, self.output(node), rows, kh, self.bias)
         pool = window_fields(self.pool, band, y, where, relu=int(self.pool_relu))
@@ -108,7 +108,7 @@ class ConvMaxPool(Conv2d):
         before = None
         by_winners = self.points(self.output(node)) != SQUARE and self.by_winners(not b.wants(node.inputs[0]))
         if b.wants(node.inputs[0]) or (self.weight.requires_grad and not by_winners):
-            before = Layout(self.output(node), self.grad_border(node))
+            before = Layout(self.output(node), self.grad_border(node), staggered=True)
             b.emit("backward", "max_pool_backward", **window_fields(self.pool, before, dy, b.saved(node)))
         if self.weight.requires_grad:
             if by_winners:
