@@ -25,7 +25,7 @@ def main(networks, libraries, settings, batches):
     """Inference by lanewise and its peers, interleaved."""
     plan = [(network, [batch]) for network in networks for batch in batches]
     found = turns.measure("infer", plan, forward_flops, libraries, settings)
-    turns.report("inference", found, settings, turns.lines("scores of", found[0]), "in evaluation")
+    turns.report("inference", found, settings, [*turns.lines("scores of", found[0]), ""], "in evaluation")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def lines(results):
 def main(networks, libraries, settings, batches):
     """The time of an image in a training step, by batch."""
     found = turns.measure("train", [(network, batches) for network in networks], step_flops, libraries, settings)
-    turns.report("scale", found, settings, lines(found[0]))
+    turns.report("scale", found, settings, [*lines(found[0]), ""])
 
 
 if __name__ == "__main__":

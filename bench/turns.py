@@ -7,7 +7,7 @@ lanewise's, ends the run with an error.
 
 What is computed:
 - A round: every contestant has one turn of so many seconds, lanewise first; one computes at a time, with REST seconds before
-  each turn. A turn's figure is the median of its steps. After the round, lanewise's process measures the FMA peak of all n
+  each turn. A turn's figure is the median of its steps. REST after the round, lanewise's process measures the FMA peak of all n
   threads (the best of 20 short runs).
 - A round is disturbed if its peak is below QUIET of the best peak that n threads had in this run: the system had two threads
   on one core then, or gave its time to others. Rounds are taken until as many as asked for are undisturbed, or until
@@ -102,7 +102,7 @@ def program(networks, threads, peers, optional=()):
     add = [click.option("--network", "chosen", multiple=True, type=click.Choice(list(NETWORKS)),
                         help=f"Default: {', '.join(networks)}."),
            click.option("--threads", "counts", multiple=True, type=click.IntRange(1),
-                        help=f"Default: {' and '.join(map(str, threads))}."),
+                        help=f"Default: {' and '.join(map(str, sorted(set(threads))))}."),
            click.option("--peer", "others", multiple=True, type=click.Choice([*peers, *optional]),
                         help=f"Default: {'all' + rest if peers else 'none'}."),
            click.option("--python", "pythons", multiple=True, metavar="PEER=PATH", callback=interpreters,
@@ -167,6 +167,7 @@ def contest(turns, peak, rounds, seen):
         for who, turn in turns.items():
             time.sleep(REST)
             times[who].append(turn())
+        time.sleep(REST)
         peaks.append(peak())
         seen.append(peaks[-1])
     return times, peaks
@@ -195,16 +196,14 @@ def measure(work, plan, flops, libraries, settings, guests=lambda network, batch
     results, versions = [], {}
     for n in settings["threads"]:
         with hired(("lanewise", *libraries), n, settings["pythons"], versions) as workers:
-            for name, worker in workers.items():
-                if work not in worker.hello["works"]:
-                    raise click.ClickException(f"{NAMES[name]} has no {work!r}")
             seen, held = [workers["lanewise"].peak()], []
             for network, batches in plan:
                 click.echo(f"{network}, batch {', '.join(map(str, batches))}, {n} threads: {', '.join(workers)}", err=True)
                 agree(network, {name: w.ask(work=work, network=network, batches=batches) for name, w in workers.items()})
                 turns = {}
                 for batch in batches:
-                    turns |= {(batch, name): functools.partial(w.turn, batch, settings["seconds"]) for name, w in workers.items()}
+                    turns |= {(batch, name): functools.partial(w.turn, batch, settings["seconds"])
+                              for name, w in workers.items()}
                     turns |= {(batch, name): turn for name, turn in guests(network, batch, n).items()}
                 held.append((network, *contest(turns, workers["lanewise"].peak, settings["rounds"], seen)))
         for network, times, peaks in held:
@@ -248,8 +247,10 @@ def notes(results, versions):
     best = {}
     for r in results:
         best[r["threads"]] = max([best.get(r["threads"], 0), *r["peaks"]])
-    return lines + [*(f"best FMA peak, {n} threads: {p:.0f} GFLOP/s" for n, p in sorted(best.items())),
-                    *(f"{NAMES[n]}: {v or 'not installed'}" for n, v in versions.items())]
+    for n, p in sorted(best.items()):
+        beside = f", {p / best[1]:.2f}x of one thread's" if n > 1 and 1 in best else ""
+        lines.append(f"best FMA peak, {n} threads: {p:.0f} GFLOP/s{beside}")
+    return lines + [*(f"{NAMES[n]}: {v or 'not installed'}" for n, v in versions.items())]
 
 
 def chart(results, title, path):
@@ -280,7 +281,7 @@ def chart(results, title, path):
 def report(name, found, settings, lines, title=None):
     """Print the lines, write results/NAME.json and, with a title, the chart NAME.png, and say where."""
     results, versions = found
-    click.echo("\n".join([*lines, "", *notes(results, versions)]))
+    click.echo("\n".join([*lines, *notes(results, versions)]))
     paths = [table.save(f"{name}.json", dict(versions=versions, rounds=settings["rounds"], seconds=settings["seconds"],
                                              quiet=QUIET, results=results))]
     if title:

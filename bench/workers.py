@@ -2,7 +2,7 @@
 
 The program that starts it writes one JSON object a line to its input, and reads one from its output for each:
 
-    (at the start)              {"version": "2.13.0", "works": ["train", "infer"]}, or {"missing": "no module named 'torch'"}
+    (at the start)              {"version": "2.13.0"}, or {"missing": "no module named 'torch'"}
     {"work": "train", "network": "lenet5", "batches": [32, 128]}
                                 {"parameters": 44426, "answers": [[2.31], [2.35]]}      what was built before is gone;
                                 the first steps' losses, for "infer" the scores of the batch's last sample
@@ -56,7 +56,7 @@ def main(library, threads):
     except ImportError as error:
         say(missing=str(error))
         return
-    say(version=version, works=list(works))
+    say(version=version)
     steps = {}
     for line in sys.stdin:
         request = json.loads(line)
