@@ -31,7 +31,7 @@ BLOCKS = (*SHARD, "join", "reduce")
 TURN = 2e-4                     # seconds of one turn of an instruction
 NOTHING = dict(forward=0.0, dx=0.0, dw=0.0, flops=0.0, bytes=0)
 # Instructions of the way back that are there for the parameters; the others lead to the input, or serve both.
-FOR_WEIGHTS = frozenset(("conv_dw_lanes", "conv_dw_pixels", "conv_dw_pool", "channel_sums", "depthwise_dw", "stash", "constant_grad",
+FOR_WEIGHTS = frozenset(("conv_dw_lanes", "conv_dw_pixels", "conv_dw_square", "conv_dw_pool", "channel_sums", "depthwise_dw", "stash", "constant_grad",
                          "embedding_stash"))
 
 
