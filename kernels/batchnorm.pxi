@@ -8,8 +8,8 @@
 
 cdef struct BatchNorm:
     idx x, x0, x1, x2           # lanes in the arena; strides of rows, pixels, channels
-    idx y, y0, y1, y2           # y, or with relu in backward the y that says where it was above zero
-    idx dy, d0, d1, d2          # dy, which relu masks in place
+    idx y, y0, y1, y2
+    idx dy, d0, d1, d2          # with relu it counts where x * scale + shift is above zero
     idx dx, g0, g1, g2, add
     idx rows, cols, channels
     idx stat, back              # reals in a shard's partial numbers and in the joint ones: forward's 4 C, backward's 3 C
@@ -19,11 +19,38 @@ cdef struct BatchNorm:
     double momentum, eps        # momentum < 0: the mean of all batches
     idx relu
 
-cdef enum: BN_BLOCK = 4         # channels at a time in registers
+cdef enum: BN_BLOCK = 64        # channels whose sums lie in L1 while the pixels pass, in their order in memory
+cdef enum: BN_PIXELS = 4        # at a time: the sums are loaded and stored once for so many
 
 
 cdef inline real_t* partial(Context* ctx, idx at) noexcept nogil:
     return ctx.partials + ctx.first // LANES * ctx.stat_row + at
+
+
+cdef inline void add_squares(const BatchNorm* a, const lane_t* x, idx pixels, idx channels, const real_t* pivot, lane_t* s1,
+                             lane_t* s2) noexcept nogil:
+    # s1 += x - pivot, s2 += (x - pivot)^2 of some pixels.
+    cdef lane_t v, t1, t2
+    cdef idx k, p
+    for k in range(channels):
+        t1 = s1[k]
+        t2 = s2[k]
+        for p in range(pixels):
+            v = x[p * a.x1 + k * a.x2] - pivot[k]
+            t1 = t1 + v
+            t2 = t2 + v * v
+        s1[k] = t1
+        s2[k] = t2
+
+
+cdef inline double lane_total(lane_t v, idx valid) noexcept nogil:
+    cdef real_t line[LANE_MAX]
+    cdef double total = 0
+    cdef idx l
+    lane_store(line, v)
+    for l in range(valid):
+        total += line[l]
+    return total
 
 
 cdef void batch_norm_partial(Context* ctx, const Args* args) noexcept nogil:
@@ -33,45 +60,27 @@ cdef void batch_norm_partial(Context* ctx, const Args* args) noexcept nogil:
     cdef lane_t s1[BN_BLOCK]
     cdef lane_t s2[BN_BLOCK]
     cdef real_t pivot[BN_BLOCK]
-    cdef real_t line[LANE_MAX]
     cdef const lane_t* x
-    cdef lane_t v
-    cdef double p, t1, t2, n = <double> (ctx.valid * a.rows * a.cols)
-    cdef idx c, i, j, k, l, m
-    c = 0
+    cdef double t1, t2, n = <double> (ctx.valid * a.rows * a.cols)
+    cdef idx c = 0, i, j, k, m
     while c < a.channels:
         m = least(BN_BLOCK, a.channels - c)
-        for k in range(BN_BLOCK):
-            x = ctx.arena + a.x + a.rows // 2 * a.x0 + a.cols // 2 * a.x1 + (c + least(k, m - 1)) * a.x2
-            lane_store(line, x[0])
-            p = 0
-            for l in range(ctx.valid):
-                p += line[l]
-            pivot[k] = <real_t> (p / ctx.valid)
-            s1[k] = lane_set(0)
-            s2[k] = lane_set(0)
+        x = ctx.arena + a.x + a.rows // 2 * a.x0 + a.cols // 2 * a.x1 + c * a.x2
+        for k in range(m):
+            pivot[k] = <real_t> (lane_total(x[k * a.x2], ctx.valid) / ctx.valid)
+            s1[k] = s2[k] = lane_set(0)
         for i in range(a.rows):
             x = ctx.arena + a.x + i * a.x0 + c * a.x2
-            for j in range(a.cols):
-                if m == BN_BLOCK:       # constant bounds: the sums stay in registers
-                    for k in range(BN_BLOCK):
-                        v = x[k * a.x2] - pivot[k]
-                        s1[k] = s1[k] + v
-                        s2[k] = s2[k] + v * v
-                else:
-                    for k in range(m):
-                        v = x[k * a.x2] - pivot[k]
-                        s1[k] = s1[k] + v
-                        s2[k] = s2[k] + v * v
-                x += a.x1
+            j = 0
+            while j + BN_PIXELS <= a.cols:
+                add_squares(a, x + j * a.x1, BN_PIXELS, m, pivot, s1, s2)
+                j += BN_PIXELS
+            while j < a.cols:
+                add_squares(a, x + j * a.x1, 1, m, pivot, s1, s2)
+                j += 1
         for k in range(m):
-            t1 = t2 = 0
-            lane_store(line, s1[k])
-            for l in range(ctx.valid):
-                t1 += line[l]
-            lane_store(line, s2[k])
-            for l in range(ctx.valid):
-                t2 += line[l]
+            t1 = lane_total(s1[k], ctx.valid)
+            t2 = lane_total(s2[k], ctx.valid)
             out[c + k] = <real_t> (pivot[k] + t1 / n)
             out[a.channels + c + k] = <real_t> (t2 - t1 * t1 / n)
         c += m
@@ -140,51 +149,61 @@ cdef void batch_norm_apply(Context* ctx, const Args* args) noexcept nogil:
                 y[c * a.y2] = lane_relu(v) if a.relu else v
 
 
+cdef inline lane_t gradient(lane_t dy, lane_t x, real_t scale, real_t shift, int relu) noexcept nogil:
+    # dy where y was above zero: y = x * scale + shift is computed as batch_norm_apply did.
+    return lane_keep(lane_gt(x * scale + shift, lane_set(0)), dy) if relu else dy
+
+
+cdef inline void add_products(const BatchNorm* a, const lane_t* x, const lane_t* dy, idx pixels, idx channels, const real_t* mean,
+                              int relu, lane_t* s1, lane_t* s2) noexcept nogil:
+    # s1 += g, s2 += g (x - mean) of some pixels; mean, rstd, scale and shift lie a.channels apart.
+    cdef lane_t g, v, t1, t2
+    cdef idx k, p
+    for k in range(channels):
+        t1 = s1[k]
+        t2 = s2[k]
+        for p in range(pixels):
+            v = x[p * a.x1 + k * a.x2]
+            g = gradient(dy[p * a.d1 + k * a.d2], v, mean[2 * a.channels + k], mean[3 * a.channels + k], relu)
+            t1 = t1 + g
+            t2 = t2 + g * (v - mean[k])
+        s1[k] = t1
+        s2[k] = t2
+
+
 cdef void batch_norm_partial_backward(Context* ctx, const Args* args) noexcept nogil:
     cdef const BatchNorm* a = &args.batch_norm
     cdef real_t* out = partial(ctx, a.back)
     cdef const real_t* mean = ctx.joint + a.stat
-    cdef const real_t* rstd = mean + a.channels
     cdef lane_t s1[BN_BLOCK]
     cdef lane_t s2[BN_BLOCK]
-    cdef real_t line[LANE_MAX]
     cdef const lane_t* x
-    cdef const lane_t* y
-    cdef lane_t* dy
-    cdef lane_t g
-    cdef double t1, t2
-    cdef idx c, i, j, k, l, m
-    c = 0
+    cdef const lane_t* dy
+    cdef idx c = 0, i, j, k, m, pixels
     while c < a.channels:
         m = least(BN_BLOCK, a.channels - c)
-        for k in range(BN_BLOCK):
-            s1[k] = lane_set(0)
-            s2[k] = lane_set(0)
+        for k in range(m):
+            s1[k] = s2[k] = lane_set(0)
         for i in range(a.rows):
             x = ctx.arena + a.x + i * a.x0 + c * a.x2
-            y = ctx.arena + a.y + i * a.y0 + c * a.y2
             dy = ctx.arena + a.dy + i * a.d0 + c * a.d2
-            for j in range(a.cols):
-                for k in range(m):
-                    g = dy[k * a.d2]
+            j = 0
+            while j < a.cols:
+                if j + BN_PIXELS <= a.cols:
+                    pixels = BN_PIXELS
                     if a.relu:
-                        g = lane_keep(lane_gt(y[k * a.y2], lane_set(0)), g)
-                        dy[k * a.d2] = g
-                    s1[k] = s1[k] + g
-                    s2[k] = s2[k] + g * (x[k * a.x2] - mean[c + k])
-                x += a.x1
-                y += a.y1
-                dy += a.d1
+                        add_products(a, x, dy, BN_PIXELS, m, mean + c, 1, s1, s2)
+                    else:
+                        add_products(a, x, dy, BN_PIXELS, m, mean + c, 0, s1, s2)
+                else:
+                    pixels = 1
+                    add_products(a, x, dy, 1, m, mean + c, a.relu, s1, s2)
+                x += pixels * a.x1
+                dy += pixels * a.d1
+                j += pixels
         for k in range(m):                  # lanes beyond the batch have a gradient of zero
-            t1 = t2 = 0
-            lane_store(line, s1[k])
-            for l in range(ctx.valid):
-                t1 += line[l]
-            lane_store(line, s2[k])
-            for l in range(ctx.valid):
-                t2 += line[l]
-            out[c + k] = <real_t> t1
-            out[a.channels + c + k] = <real_t> (t2 * rstd[c + k])
+            out[c + k] = <real_t> lane_total(s1[k], ctx.valid)
+            out[a.channels + c + k] = <real_t> (lane_total(s2[k], ctx.valid) * mean[a.channels + c + k])
         c += m
 
 
@@ -214,6 +233,7 @@ cdef void batch_norm_join_backward(Context* ctx, const Args* args) noexcept nogi
 cdef void batch_norm_backward(Context* ctx, const Args* args) noexcept nogil:
     cdef const BatchNorm* a = &args.batch_norm
     cdef const real_t* k = ctx.joint + a.back
+    cdef const real_t* scale = ctx.joint + a.stat + 2 * a.channels
     cdef const lane_t* x
     cdef const lane_t* dy
     cdef lane_t* dx
@@ -229,7 +249,8 @@ cdef void batch_norm_backward(Context* ctx, const Args* args) noexcept nogil:
             dy = ctx.arena + a.dy + i * a.d0 + j * a.d1
             dx = ctx.arena + a.dx + i * a.g0 + j * a.g1
             for c in range(a.channels):
-                g = (dy[c * a.d2] * k[c] - x[c * a.x2] * k[a.channels + c] - k[2 * a.channels + c]) * exist
+                g = gradient(dy[c * a.d2], x[c * a.x2], scale[c], scale[a.channels + c], a.relu)
+                g = (g * k[c] - x[c * a.x2] * k[a.channels + c] - k[2 * a.channels + c]) * exist
                 put(dx + c * a.g2, g, a.add)
 
 

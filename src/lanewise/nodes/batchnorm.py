@@ -69,17 +69,17 @@ class BatchNorm(Op):
         b.emit("forward", "batch_norm_apply", **self._fields(b, node, x=x, y=y))
 
     def backward(self, b, node, dy):
-        x, y = b.value(node.inputs[0]), b.value(node)
-        fields = self._fields(b, node, x=x, y=y if self.relu else None, dy=dy)
+        x = b.value(node.inputs[0])
+        fields = self._fields(b, node, x=x, dy=dy)
         b.emit("backward", "batch_norm_partial_backward", **fields)
         if b.wants(node.inputs[0]):
             if self.batch:
-                b.join("backward", "batch_norm_join_backward", **dict(fields, x=0, y=0, dy=0))
+                b.join("backward", "batch_norm_join_backward", **dict(fields, x=0, dy=0))
             dx, add = b.into(node.inputs[0])
             b.emit("backward", "batch_norm_backward", **self._fields(b, node, x=x, dy=dy, dx=dx, add=add))
         if any(p.requires_grad for p in self.params):
             b.emit("reduce", "batch_norm_grad", **dict(
-                fields, x=0, y=0, dy=0, grad_weight=b.grad_address(self.weight), grad_bias=b.grad_address(self.bias),
+                fields, x=0, dy=0, grad_weight=b.grad_address(self.weight), grad_bias=b.grad_address(self.bias),
                 add_weight=b.used_before(self.weight), add_bias=b.used_before(self.bias)))
 
 
