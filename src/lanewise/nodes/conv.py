@@ -214,7 +214,7 @@ class Conv2d(Op):
         if pixels:
             across, x_step, cols = (tiles, ins, tiles) if points else (width, sw * ins, dy.cols)
             row, dy_row = across * ins, cols * wide
-            x_size, dy_size = (-(-height * row // b.lanes) + 1) * b.lanes, dy.rows * dy_row
+            x_size, dy_size = (-(-height * row // b.lanes) + 1 | 1) * b.lanes, (dy.rows * dy_row // b.lanes | 1) * b.lanes
             line = max(points * tiles * ins, (tiles * TILE + points - TILE) * max(ins, wide)) if points else 0
             places = dict(x_size=x_size, dy_size=dy_size, xt=Ref(Buffer(max(points, 1) * x_size, own=True), 0),
                           dyt=Ref(Buffer(max(points, 1) * dy_size, own=True), 0), line=Ref(Buffer(line, own=True), 0))
@@ -231,7 +231,7 @@ class Conv2d(Op):
                cols=cols, x_row=sh * row, x_step=x_step, tap_row=dh * row,
                run_step=dw * step, taps=kh, runs=1 if merged or points else kw, run=kw * ins if merged else ins,
                dy_row=dy_row, dy_step=out, groups=self.groups, x_group=ins, outs=group, points=points, tiles=tiles,
-               width=width, wide=wide, band=band, **places)
+               width=width, wide=wide, band=band, dense=int(kh == kw == sh == sw == 1), **places)
         self.weight_sums(b, d, wide if pixels else 0, merged, points)
 
     def square_weight_grad(self, b, x, dy):
@@ -245,9 +245,9 @@ class Conv2d(Op):
             return Ref(Buffer(size, own=True), 0)
         b.emit("backward", "conv_dw_square", x=x.start, x_row=x.row, x_rows=x.rows, x_cols=x.cols, ins=ins, dy=dy.start,
                dy_row=dy.row, rows=dy.rows, cols=dy.cols, outs=outs, wide=wide, first=-self.padding[0], left=self.padding[1],
-               tiles=tiles, band=band, d=d, x_wide=x_wide, xt=own(SQUARE * band * tiles * x_wide),
-               dyt=own(SQUARE * band * tiles * wide),
-               turned=own(max((TILE * band + 2) * (TILE * tiles + 2) * x_wide, TILE * band * TILE * tiles * wide)))
+               tiles=tiles, band=band, d=d, x_wide=x_wide, xt=own(SQUARE * (band * tiles * x_wide + 1)),
+               dyt=own(SQUARE * (band * tiles * wide + 1)),
+               turned=own(max((TILE * band + 2) * (TILE * tiles + 2) * x_wide, TILE * band * TILE * tiles * wide) + b.lanes))
         self.weight_sums(b, d, wide, False, SQUARE)
 
     def weight_sums(self, b, d, wide, merged, points):
