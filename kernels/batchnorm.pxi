@@ -4,6 +4,7 @@
 #   shard: partial sums -> join: all shards' sums to one, split over threads by channel -> shard: apply
 # forward  partial [mean][M2] of the shard; joint [mean][rstd][scale][shift]; y = x * scale + shift
 # backward partial [sum dy][sum dy x^]; joint [k1][k2][k3]; dx = k1 dy - k2 x - k3
+# y = act(x * scale + shift + r) where a value is added before the ReLU; its gradient is dy as ReLU lets it through.
 # With running statistics (eval) there is nothing to join: the joint numbers come from them before the shards.
 
 cdef struct BatchNorm:
@@ -11,6 +12,8 @@ cdef struct BatchNorm:
     idx y, y0, y1, y2
     idx dy, d0, d1, d2          # with relu it counts where x * scale + shift is above zero
     idx dx, g0, g1, g2, add
+    idx r, r0, r1, r2, add_r    # what is added, or its gradient; r < 0: nothing, or not wanted
+    idx plus, masked            # something is added; with ReLU dy is masked in place, as its gradient is not kept or not its own
     idx rows, cols, channels
     idx stat, back              # reals in a shard's partial numbers and in the joint ones: forward's 4 C, backward's 3 C
     idx weight, bias            # addresses, or 0
@@ -137,6 +140,7 @@ cdef void batch_norm_apply(Context* ctx, const Args* args) noexcept nogil:
     cdef const real_t* scale = ctx.joint + a.stat + 2 * a.channels
     cdef const real_t* shift = scale + a.channels
     cdef const lane_t* x
+    cdef const lane_t* r
     cdef lane_t* y
     cdef lane_t v
     cdef idx i, j, c
@@ -144,8 +148,11 @@ cdef void batch_norm_apply(Context* ctx, const Args* args) noexcept nogil:
         for j in range(a.cols):
             x = ctx.arena + a.x + i * a.x0 + j * a.x1
             y = ctx.arena + a.y + i * a.y0 + j * a.y1
+            r = ctx.arena + a.r + i * a.r0 + j * a.r1
             for c in range(a.channels):
                 v = x[c * a.x2] * scale[c] + shift[c]
+                if a.plus:
+                    v = v + r[c * a.r2]
                 y[c * a.y2] = lane_relu(v) if a.relu else v
 
 
@@ -154,8 +161,8 @@ cdef inline lane_t gradient(lane_t dy, lane_t x, real_t scale, real_t shift, int
     return lane_keep(lane_gt(x * scale + shift, lane_set(0)), dy) if relu else dy
 
 
-cdef inline void add_products(const BatchNorm* a, const lane_t* x, const lane_t* dy, idx pixels, idx channels, const real_t* mean,
-                              int relu, lane_t* s1, lane_t* s2) noexcept nogil:
+cdef inline void add_products(const BatchNorm* a, const lane_t* x, const lane_t* dy, idx d1, idx d2, idx pixels, idx channels,
+                              const real_t* mean, int relu, lane_t* s1, lane_t* s2) noexcept nogil:
     # s1 += g, s2 += g (x - mean) of some pixels; mean, rstd, scale and shift lie a.channels apart.
     cdef lane_t g, v, t1, t2
     cdef idx k, p
@@ -164,11 +171,26 @@ cdef inline void add_products(const BatchNorm* a, const lane_t* x, const lane_t*
         t2 = s2[k]
         for p in range(pixels):
             v = x[p * a.x1 + k * a.x2]
-            g = gradient(dy[p * a.d1 + k * a.d2], v, mean[2 * a.channels + k], mean[3 * a.channels + k], relu)
+            g = gradient(dy[p * d1 + k * d2], v, mean[2 * a.channels + k], mean[3 * a.channels + k], relu)
             t1 = t1 + g
             t2 = t2 + g * (v - mean[k])
         s1[k] = t1
         s2[k] = t2
+
+
+cdef inline void pass_on(const BatchNorm* a, const lane_t* y, lane_t* dy, lane_t* r, idx pixels, idx channels) noexcept nogil:
+    # Some pixels' gradient to what was added.
+    cdef lane_t g
+    cdef idx k, p
+    for p in range(pixels):
+        for k in range(channels):
+            g = dy[p * a.d1 + k * a.d2]
+            if a.relu:
+                g = lane_keep(lane_gt(y[p * a.y1 + k * a.y2], lane_set(0)), g)
+            if a.masked:
+                dy[p * a.d1 + k * a.d2] = g
+            if a.r >= 0:
+                put(r + p * a.r1 + k * a.r2, g, a.add_r)
 
 
 cdef void batch_norm_partial_backward(Context* ctx, const Args* args) noexcept nogil:
@@ -178,8 +200,13 @@ cdef void batch_norm_partial_backward(Context* ctx, const Args* args) noexcept n
     cdef lane_t s1[BN_BLOCK]
     cdef lane_t s2[BN_BLOCK]
     cdef const lane_t* x
-    cdef const lane_t* dy
+    cdef lane_t* dy
+    cdef lane_t* r
+    cdef const lane_t* y
+    cdef const lane_t* g
     cdef idx c = 0, i, j, k, m, pixels
+    cdef int relu = a.relu and not a.plus, from_r = a.relu and a.plus and not a.masked
+    cdef idx d1 = a.r1 if from_r else a.d1, d2 = a.r2 if from_r else a.d2
     while c < a.channels:
         m = least(BN_BLOCK, a.channels - c)
         for k in range(m):
@@ -187,19 +214,20 @@ cdef void batch_norm_partial_backward(Context* ctx, const Args* args) noexcept n
         for i in range(a.rows):
             x = ctx.arena + a.x + i * a.x0 + c * a.x2
             dy = ctx.arena + a.dy + i * a.d0 + c * a.d2
+            y = ctx.arena + a.y + i * a.y0 + c * a.y2
+            r = ctx.arena + a.r + i * a.r0 + c * a.r2
             j = 0
             while j < a.cols:
-                if j + BN_PIXELS <= a.cols:
-                    pixels = BN_PIXELS
-                    if a.relu:
-                        add_products(a, x, dy, BN_PIXELS, m, mean + c, 1, s1, s2)
-                    else:
-                        add_products(a, x, dy, BN_PIXELS, m, mean + c, 0, s1, s2)
+                pixels = BN_PIXELS if j + BN_PIXELS <= a.cols else 1
+                if a.plus:
+                    pass_on(a, y + j * a.y1, dy + j * a.d1, r + j * a.r1, pixels, m)
+                g = (r if from_r else dy) + j * d1
+                if pixels == 1:
+                    add_products(a, x + j * a.x1, g, d1, d2, 1, m, mean + c, relu, s1, s2)
+                elif relu:
+                    add_products(a, x + j * a.x1, g, d1, d2, BN_PIXELS, m, mean + c, 1, s1, s2)
                 else:
-                    pixels = 1
-                    add_products(a, x, dy, 1, m, mean + c, a.relu, s1, s2)
-                x += pixels * a.x1
-                dy += pixels * a.d1
+                    add_products(a, x + j * a.x1, g, d1, d2, BN_PIXELS, m, mean + c, 0, s1, s2)
                 j += pixels
         for k in range(m):                  # lanes beyond the batch have a gradient of zero
             out[c + k] = <real_t> lane_total(s1[k], ctx.valid)

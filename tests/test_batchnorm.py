@@ -8,7 +8,9 @@ from test_graph import check_gradients
 
 import lanewise as lw
 from lanewise import nn, optim
-from lanewise.graph import as_value
+from lanewise.arithmetic import mean, relu
+from lanewise.graph import as_value, topological
+from lanewise.parameter import forget_plans
 
 
 def reference(x, weight, bias, eps=1e-5):
@@ -116,6 +118,78 @@ def test_threads_change_no_bit(make, isa, rng):
     for other in results[1:]:
         for k, v in results[0].items():
             assert_array_equal(v, other[k])
+
+
+class Sums(nn.Module):
+    """Norms whose sums with something else the plan fuses, and some that it must not: an output, one read twice, a broadcast."""
+
+    def __init__(self, case, c=5):
+        super().__init__()
+        self.case, self.a, self.b, self.mix = case, nn.BatchNorm2d(c), nn.BatchNorm2d(c), nn.Conv2d(c, c, 3, padding=1)
+
+    def forward(self, x, r):
+        case, y = self.case, self.mix(x)
+        if case == "sum":
+            return self.a(y) + r
+        if case == "turned, with ReLU":
+            return relu(r + self.a(y))
+        if case == "two norms":
+            return relu(self.a(y) + self.b(r))
+        if case == "its own input":
+            return relu(self.a(y) + y)
+        if case == "twice itself":
+            z = self.a(y)
+            return relu(z + z)
+        if case == "the term is used again":
+            z = self.mix(r)
+            return relu(self.a(y) + z) * z + self.b(z)
+        if case == "before ReLU too":
+            z = self.a(y) + r
+            return relu(z) * z
+        return relu(self.a(y) + mean(r, (2, 3), keepdim=True))            # broadcast
+
+
+CASES = {"sum": 1, "turned, with ReLU": 1, "two norms": 1, "its own input": 1, "twice itself": 0, "the term is used again": 2,
+         "before ReLU too": 1, "broadcast": 0}
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("wants", [(True, True), (True, False), (False, True)], ids=["both", "x", "r"])
+@pytest.mark.parametrize("case", CASES)
+def test_sum_inside(case, wants, training, isa, dtype, rng, monkeypatch):
+    """Fused or not, outputs and gradients are the same to rounding, and as many sums are fused as should be."""
+    from lanewise import plan
+    model = Sums(case).train(training)
+    for p in model.parameters():
+        p.data = rng.standard_normal(p.shape) * 0.5 + 0.3
+    model.b.running_mean.data = rng.standard_normal(5)
+    if dtype == np.float64:
+        model.double()
+    arrays, found = rng.standard_normal((2, 19, 5, 6, 7)).astype(dtype), []
+    target = rng.standard_normal(model(*arrays).shape).astype(dtype)
+
+    def results():
+        leaves = [lw.tensor(a, requires_grad=w) for a, w in zip(arrays, wants)]
+        for p in model.parameters():
+            p.grad = None
+        out = model(*leaves)
+        nn.MSELoss(reduction="sum")(out, target).backward()
+        return [out.numpy(), *(leaf.grad for leaf in leaves if leaf.grad is not None),
+                *(p.grad for p in model.parameters() if p.grad is not None)]
+    fuse = plan.fuse
+
+    def count(nodes):
+        new, covers = fuse(nodes)
+        found.append(sum(getattr(n.op, "plus", False) for n in topological(new)))
+        return new, covers
+    monkeypatch.setattr(plan, "fuse", count)
+    fused = results()
+    assert max(found) == CASES[case]
+    monkeypatch.setattr(plan, "fuse", lambda nodes: (nodes, {n: (i,) for i, n in enumerate(topological(nodes))}))
+    forget_plans()
+    for ours, apart in zip(fused, results(), strict=True):
+        assert_allclose(ours, apart, rtol=0, atol=200 * np.finfo(dtype).eps * np.abs(apart).max())
+    forget_plans()
 
 
 def test_one_number_a_channel_is_refused(rng):

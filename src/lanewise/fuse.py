@@ -4,13 +4,13 @@ from .nodes.batchnorm import BatchNorm
 from .nodes.conv import Conv2d
 from .nodes.dense import Linear
 from .nodes.depthwise import DepthwiseConv2d
-from .nodes.elementwise import ReLU
+from .nodes.elementwise import Add, ReLU
 from .nodes.pool import ConvMaxPool, MaxPool2d
 
 
 def fuse(outputs):
-    """The graph with ReLU inside the convolution or dense layer before it, and a convolution's rows streamed through the
-    max-pool after it: (new nodes for the outputs, {node: places in topological(outputs) of what it computes}). A value that is
+    """The graph with ReLU inside the convolution, dense layer or BatchNorm before it, a sum inside the BatchNorm that makes one of
+    its terms, and a convolution's rows streamed through the max-pool after it: (new nodes for the outputs, {node: places in topological(outputs) of what it computes}). A value that is
     an output, or read twice, stays a value."""
     order = topological(outputs)
     readers = {}
@@ -22,6 +22,12 @@ def fuse(outputs):
     def private(old):
         return readers[id(old)] == 1 and id(old) not in kept
 
+    def normalised(node):
+        for i, old in enumerate(node.inputs):
+            op, others = new[id(old)].op, node.inputs[1 - i]
+            if type(op) is BatchNorm and not op.relu and not op.plus and private(old) and old.shape == others.shape:
+                return i
+
     new = {}
     for node in order:
         inputs = tuple(new[id(i)] for i in node.inputs)
@@ -29,6 +35,8 @@ def fuse(outputs):
         fits = type(before) in (Conv2d, DepthwiseConv2d, Linear, BatchNorm)
         if isinstance(op, ReLU) and fits and not before.relu and private(node.inputs[0]):
             new[id(node)] = Node(before.with_relu(), inputs[0].inputs)
+        elif isinstance(op, Add) and (term := normalised(node)) is not None:
+            new[id(node)] = Node(inputs[term].op.with_sum(term), (*inputs[:term], *inputs[term].inputs, *inputs[term + 1:]))
         elif isinstance(op, MaxPool2d) and ConvMaxPool.fits(before, op) and private(node.inputs[0]):
             new[id(node)] = Node(ConvMaxPool(before, op), inputs[0].inputs)
         else:

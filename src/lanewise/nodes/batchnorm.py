@@ -5,12 +5,12 @@ from .base import Op
 
 class BatchNorm(Op):
     """y = (x - mean) / sqrt(var + eps) * w + b per channel; the batch's statistics, or the running ones (`batch` False).
-    `running`: buffers (mean, var, count), without count where momentum is a number, or None; ReLU fused where the plan found
-    one."""
+    `running`: buffers (mean, var, count), without count where momentum is a number, or None; where the plan found them, a second
+    input added (`plus`; x is the input `term`) and a ReLU after that."""
 
-    def __init__(self, weight, bias, running, momentum, eps, batch, relu=False):
+    def __init__(self, weight, bias, running, momentum, eps, batch, relu=False, plus=False, term=0):
         self.weight, self.bias, self.running, self.momentum, self.eps = weight, bias, running, momentum, eps
-        self.batch, self.relu = batch, relu
+        self.batch, self.relu, self.plus, self.term = batch, relu, plus, term
 
     @property
     def params(self):
@@ -18,14 +18,25 @@ class BatchNorm(Op):
 
     def key(self):
         return ("batch_norm", id(self.weight), id(self.bias), tuple(map(id, self.running or ())), self.momentum, self.eps,
-                self.batch, self.relu)
+                self.batch, self.relu, self.plus, self.term)
 
     def with_relu(self):
         """The same with a ReLU after it."""
-        return BatchNorm(self.weight, self.bias, self.running, self.momentum, self.eps, self.batch, True)
+        return self._fused(True, self.plus, self.term)
 
-    def shape(self, x):
+    def with_sum(self, term):
+        """The same as the input `term` of two, with the other one added."""
+        return self._fused(False, True, term)
+
+    def _fused(self, *how):
+        return BatchNorm(self.weight, self.bias, self.running, self.momentum, self.eps, self.batch, *how)
+
+    def shape(self, x, r=None):
         return x
+
+    def _inputs(self, node):
+        # What is normalised, and what is added.
+        return node.inputs[self.term], node.inputs[1 - self.term] if self.plus else None
 
     @staticmethod
     def _walk(layout, shape):
@@ -37,11 +48,11 @@ class BatchNorm(Op):
             pixels *= d
         return (0, 1, pixels), (1, pixels, shape[0])
 
-    def _fields(self, b, node, x=None, y=None, dy=None, dx=None, add=0):
+    def _fields(self, b, node, x=None, y=None, dy=None, dx=None, r=None, add=0, **more):
         shape, fields = node.shape, {}
-        for name, strides, layout in (("x", "x", x), ("y", "y", y), ("dy", "d", dy), ("dx", "g", dx)):
+        for name, strides, layout in (("x", "x", x), ("y", "y", y), ("dy", "d", dy), ("dx", "g", dx), ("r", "r", r)):
             steps, sizes = self._walk(layout, shape) if layout else ((0, 0, 0), None)
-            fields[name] = layout.start if layout else 0
+            fields[name] = layout.start if layout else -1 if name == "r" else 0
             fields.update({f"{strides}{i}": step for i, step in enumerate(steps)})
         pixels, channels = 1, shape[0]
         for d in shape[1:]:
@@ -52,10 +63,12 @@ class BatchNorm(Op):
         return dict(fields, rows=rows, cols=pixels // rows, channels=channels, stat=stat, back=stat + back,
                     weight=b.address(self.weight), bias=b.address(self.bias), mean=mean, var=var, count=count,
                     grad_weight=0, grad_bias=0, add_weight=0, add_bias=0, add=add, relu=int(self.relu),
-                    momentum=-1.0 if self.momentum is None else self.momentum, eps=self.eps)
+                    momentum=-1.0 if self.momentum is None else self.momentum, eps=self.eps,
+                    **{"plus": int(self.plus), "masked": 0, "add_r": 0, **more})
 
     def forward(self, b, node):
-        x, y = b.value(node.inputs[0]), b.value(node)
+        (image, added), y = self._inputs(node), b.value(node)
+        x = b.value(image)
         if self.batch:
             fields = self._fields(b, node, x=x)
             b.emit("forward", "batch_norm_partial", **fields)
@@ -66,20 +79,30 @@ class BatchNorm(Op):
                 b.needs_two("BatchNorm")
         else:
             b.emit("pack", "batch_norm_running", **self._fields(b, node))
-        b.emit("forward", "batch_norm_apply", **self._fields(b, node, x=x, y=y))
+        b.emit("forward", "batch_norm_apply", **self._fields(b, node, x=x, y=y, r=b.value(added) if self.plus else None))
 
     def backward(self, b, node, dy):
-        x = b.value(node.inputs[0])
-        fields = self._fields(b, node, x=x, dy=dy)
+        (image, added), r, add_r, more = self._inputs(node), None, 0, {}
+        x = b.value(image)
+        if self.plus:
+            if b.wants(added):
+                r, add_r = b.into(added)
+            masked = self.relu and (r is None or add_r)
+            more = dict(y=b.value(node) if self.relu else None, r=r, add_r=add_r, masked=int(masked))
+        fields = self._fields(b, node, x=x, dy=dy, **more)
         b.emit("backward", "batch_norm_partial_backward", **fields)
-        if b.wants(node.inputs[0]):
+        unbound = dict(x=0, y=0, dy=0, r=-1)
+        if b.wants(image):
             if self.batch:
-                b.join("backward", "batch_norm_join_backward", **dict(fields, x=0, dy=0))
-            dx, add = b.into(node.inputs[0])
-            b.emit("backward", "batch_norm_backward", **self._fields(b, node, x=x, dy=dy, dx=dx, add=add))
+                b.join("backward", "batch_norm_join_backward", **dict(fields, **unbound))
+            if self.plus:                               # dy is what ReLU lets through: its own place, or what was added's gradient
+                more = dict(relu=0)
+                dy = r if self.relu and not masked else dy
+            dx, add = b.into(image)
+            b.emit("backward", "batch_norm_backward", **dict(self._fields(b, node, x=x, dy=dy, dx=dx, add=add), **more))
         if any(p.requires_grad for p in self.params):
             b.emit("reduce", "batch_norm_grad", **dict(
-                fields, x=0, dy=0, grad_weight=b.grad_address(self.weight), grad_bias=b.grad_address(self.bias),
+                fields, **unbound, grad_weight=b.grad_address(self.weight), grad_bias=b.grad_address(self.bias),
                 add_weight=b.used_before(self.weight), add_bias=b.used_before(self.bias)))
 
 
