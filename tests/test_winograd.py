@@ -100,6 +100,14 @@ def test_fused_pool_in_bands(pool, isa, rng):
     assert_array_equal(fused, pool(before).numpy())
 
 
+def test_squares_back_where_they_are_fewer():
+    """A full padding adds tiles: dX of 8x8 results without padding goes along rows, of 16x16 ones by squares again."""
+    def back(size, padding):
+        op = nn.Conv2d(8, 8, 3, padding=padding)(np.zeros((1, 8, size, size), np.float32)).node.op
+        return op.points_back(op.shape((8, size, size)), size, size)
+    assert [back(10, 0), back(18, 0), back(8, 1), back(4, 2)] == [6, 36, 36, 36]
+
+
 def test_strided_or_grouped_goes_direct(rng):
     x = rng.standard_normal((2, 4, 9, 9)).astype(np.float32)
     for layer in (nn.Conv2d(4, 8, 3, stride=2), nn.Conv2d(4, 8, 3, groups=2), nn.Conv2d(4, 8, 3, dilation=2), nn.Conv2d(4, 8, 7)):

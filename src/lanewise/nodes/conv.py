@@ -85,6 +85,13 @@ class Conv2d(Op):
             return SQUARE
         return TILE + kw - 1 if outs >= WINOGRAD_FROM else 0
 
+    def points_back(self, result, rows, cols):
+        """points() for dX of rows x cols: by squares where they are fewer products than along rows, whose tiles are the result's."""
+        points = self.points(result)
+        if points == SQUARE and SQUARE * -(-rows // TILE) * -(-cols // TILE) > 18 * result[1] * -(-result[2] // TILE):
+            return TILE + 2
+        return points
+
     def image_border(self, image, result):
         """The border that windows read around an image (C, H, W) for a result (O, H', W')."""
         (_, h, w), (_, rows, cols), (_, _, kh, kw) = image, result, self.weight.shape
@@ -100,7 +107,7 @@ class Conv2d(Op):
     def result_border(self, image, result):
         """The border that the way back to the image reads around a result."""
         width, cols = image[2], result[2]
-        points = self.points(result)
+        points = self.points_back(result, *image[1:])
         if points:
             return 0, 0, 0, 0 if points == SQUARE else -cols % TILE
         left = right = 0                    # rows outside the result are skipped, columns are read as zeros
@@ -265,7 +272,7 @@ class Conv2d(Op):
         """dx = the transposed convolution of dy (+ bias, or added to what is there): one convolution of dy for every stride
         phase of dx."""
         outs, ins, kh, kw = self.weight.shape
-        (sh, sw), group, points = self.stride, outs // self.groups, self.points((outs, dy.rows, dy.cols))
+        (sh, sw), group, points = self.stride, outs // self.groups, self.points_back((outs, dy.rows, dy.cols), dx.rows, dx.cols)
         start = BIAS if bias is not None else KEEP if add else ZERO
         if points == SQUARE:
             b.flops(2 * dy.rows * dy.cols * outs * ins * kh * kw)
