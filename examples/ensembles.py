@@ -1,13 +1,22 @@
 """What several networks together are worth, on the test set of the embedded images: 3,000 to learn from, 1,000 to test.
 
 Seeds: networks trained apart, their probabilities averaged (Hansen and Salamon 1990). Snapshots: the same from the ends of one
-training's cosine cycles (Huang et al. 2017), each cycle with two fifths of the images, drawn anew, after bagging (Breiman 1996):
-with all images in every cycle the network knows them by heart, restarts hardly move it, and its members err alike. Weights:
-the mean of the weights along one training at a high constant rate (Izmailov et al. 2018), one network to ask: the rate's
-noise, which keeps every member down, is averaged away.
+training's cosine cycles (Huang et al. 2017), each cycle with two fifths of the images, drawn anew, after bagging (Breiman
+1996). Weights: the mean of the weights along one training at a high constant rate (Izmailov et al. 2018), one network to ask:
+the rate's noise, which keeps every member down, is averaged away.
 
-@TABLE@
-Run: python examples/ensembles.py; --test fashion-mnist asks the 10,000 images of the whole test set"""
+With --seed 0 to 19, accuracy in %, means over the 20; the same networks also asked the 10,000 images of the whole test set:
+
+    way        members  best of 6  together  beats its best member   by (least, mean)   10,000 images: together, beats, by
+    seeds         83.9       85.5      88.1               20 of 20           1.0, 2.6             86.0, 20 of 20, 1.4, 2.4
+    snapshots     83.5       84.6      87.2               20 of 20           1.0, 2.6             85.2, 20 of 20, 1.8, 2.5
+    weights       82.7       84.9      87.2               20 of 20           1.3, 2.3             85.4, 20 of 20, 1.3, 2.2
+
+The members are no better than their high rates and few images let them be. One network whose rate falls from 0.1 to 0 in 14
+epochs, the cost of "weights", has 86.7 on average of 10 seeds: below all three, but snapshots and weights are near. Snapshots
+with all images in every cycle (6 of 6 epochs from 0.1) have better members, 86.8, and together 87.9, but they err alike, and
+beat their best by 0.2 to 0.7 only: 2 to 7 images of the 1,000.
+Run: python examples/ensembles.py; --test fashion-mnist asks the whole test set"""
 import argparse
 
 import numpy as np
@@ -29,11 +38,11 @@ def network():
     return nn.Sequential(*layers, last)
 
 
-def trainer(seed, lr):
-    """A fresh network with Nesterov's momentum and a little weight decay."""
+def trainer(seed, lr, decay=1e-3):
+    """A fresh network with Nesterov's momentum and weight decay."""
     lw.manual_seed(seed)
     model = network()
-    return lw.Trainer(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr, 0.9, weight_decay=1e-3, nesterov=True))
+    return lw.Trainer(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr, 0.9, weight_decay=decay, nesterov=True))
 
 
 def seeds(training, members, epochs, seed=0):
@@ -48,7 +57,7 @@ def seeds(training, members, epochs, seed=0):
 
 def snapshots(training, members, epochs, seed=0):
     """(members, Ensemble) of one network's cosine cycles, twice as many epochs each, of two fifths of the images."""
-    one, rng, alone = trainer(100 * seed, 0.1), np.random.default_rng(seed), []
+    one, rng, alone = trainer(100 * seed, 0.2, 2e-3), np.random.default_rng(seed), []
     for _ in range(members):
         share = training.subset(rng.permutation(len(training))[:2 * len(training) // 5])
         alone += lw.snapshots(one, share, 1, 2 * epochs, rng=rng)
