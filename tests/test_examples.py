@@ -92,9 +92,9 @@ def test_search_optuna():
 
 
 def test_ensembles():
-    """Each of the three ways is better than its members on average; members that were trained apart, than the best of them."""
-    found = example("ensembles").main(members=4, epochs=5)
+    """Each of the three ways is better than every one of its members, by more than 10 images of the 1,000: the least of the
+    margins is 2.2 % on the build for v4, 2.4 % on v3's and 2.7 % on v2's, which round differently."""
+    found = example("ensembles").main()
+    assert list(found) == ["seeds", "snapshots", "weights"]
     for name, (alone, together) in found.items():
-        assert len(alone) == 4 and together > np.mean(alone) + 0.005, name
-    alone, together = found["seeds"]
-    assert together > max(alone)
+        assert len(alone) == 6 and together > max(alone) + 0.01, name

@@ -25,7 +25,7 @@ NOTEBOOKS = {
     "formulas_1": (6, {}),
     "formulas_2": (12, {"accuracy on the test set ": 0.75, "shallow  test accuracy ": 0.75, "LeNet-5: test accuracy ": 0.7,
                         "after 2 epochs ": 0.7, "a new head of 340 parameters: test accuracy ": 0.6}),
-    "formulas_3": (12, {" together ": 0.75}),
+    "formulas_3": (13, {" together ": 0.75, " their mean weights ": 0.75}),
     "own_layer_and_loss": (3, {"test accuracy ": 0.7}),
     "search": (3, {"on the test set: accuracy ": 0.7, r"seeds .* ensemble accuracy ": 0.75,
                    r"snapshots .* ensemble accuracy ": 0.75}),
