@@ -7,7 +7,7 @@ cdef enum: PAD_ZERO, PAD_EDGE, PAD_REFLECT
 
 cdef struct Augmented:
     Gather gather
-    idx work                    # [LANES] moved images [C][H][W], in the arena
+    idx work                    # [LANES] moved images [C][H][W], and a frame (make_frame), in the thread's own memory
     int move, pad, flip, tone, mix
     idx shift, cutout
     double turn, low, high, brightness, contrast        # greatest angle in radians; least and greatest factor
@@ -67,8 +67,11 @@ cdef inline void move_along(const Augmented* a, const Drawn* d, const pixel_t* x
     if d.flip:
         for h in range(n):
             line = x + h * cols + cols - 1 - d.dx
-            for w in range(left, right):
-                y[h * cols + w] = line[-w]
+            if pixel_t is uint8_t:
+                bytes_reverse(line - left, y + h * cols + left, right - left)
+            else:
+                for w in range(left, right):
+                    y[h * cols + w] = line[-w]
     elif right > left:
         memcpy(y + left, x + left + d.dx, ((n - 1) * cols + right - left) * sizeof(pixel_t))
     for k in range(left + cols - right):
@@ -97,47 +100,157 @@ cdef void move_whole(const Augmented* a, const Drawn* d, const pixel_t* x, pixel
         x += rows * cols
 
 
-cdef inline real_t pixel(const pixel_t* x, idx row, idx col, idx cols) noexcept nogil:
-    return 0 if row < 0 or col < 0 else x[row * cols + col]
+cdef enum: PLACES = 256         # that are worked out at once, whole lanes of whole rows; all their numbers stay in L1
+cdef enum: MARGIN = 2           # lines around an image's frame
 
 
-cdef void move_between(const Augmented* a, const Drawn* d, const pixel_t* x, real_t* y) noexcept nogil:
-    # y[c][h][w] = x[c] at the place that (h, w) came from, between its four neighbours. Places are in
-    # units of 2^-32 pixel, weights of 2^-24.
-    cdef idx rows = a.gather.rows, cols = a.gather.cols, size = rows * cols
+# Where the pixels of a moved image come from, in units of 2^-bits pixel of the frame: row = row + h * row_h + w * row_w of
+# 2^-32 pixel, and so for columns; those of LANES pixels side by side; what lies between them.
+cdef struct Places:
+    int64_t row, row_h, row_w, col, col_h, col_w
+    int bits
+    mask_t rows, cols
+
+
+cdef void find_places(const Augmented* a, const Drawn* d, Places* to) noexcept nogil:
+    # The more room a position and twice the image take, the fewer binary places are left of bits_t.
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, l
     cdef double one = 4294967296.0, mid_row = (rows - 1) / 2.0, mid_col = (cols - 1) / 2.0, side = -1 if d.flip else 1
-    cdef double s = sin(d.angle) / d.factor, t = cos(d.angle) / d.factor, v, u = d.dx - mid_col
-    cdef int64_t row, col, down = <int64_t> (s * one), right = <int64_t> (side * t * one)
-    cdef idx c, h, w, i, j, i1, j1
-    cdef real_t p, q, top, low, part = 1 / 16777216.0
-    cdef const pixel_t* at
-    for h in range(rows):
-        v = h + d.dy - mid_row
-        row = <int64_t> ((mid_row + s * u + t * v) * one)
-        col = <int64_t> ((mid_col + side * (t * u - s * v)) * one)
-        for w in range(cols):
-            i, j = row >> 32, col >> 32
-            p = <real_t> <int> (row >> 8 & 0xffffff) * part
-            q = <real_t> <int> (col >> 8 & 0xffffff) * part
-            if 0 <= i < rows - 1 and 0 <= j < cols - 1:
-                at = x + i * cols + j
-                for c in range(a.gather.channels):
-                    top = at[0] + q * (<real_t> at[1] - at[0])
-                    low = at[cols] + q * (<real_t> at[cols + 1] - at[cols])
-                    y[c * size] = top + p * (low - top)
-                    at += size
+    cdef double s = sin(d.angle) / d.factor, t = cos(d.angle) / d.factor, v = d.dy - mid_row, u = d.dx - mid_col
+    cdef double far = (fabs(s) + fabs(t)) * (most(rows, cols + 2 * LANES) / 2.0 + a.shift)
+    cdef int64_t half
+    cdef bits_t line[LANE_MAX]
+    cdef int whole
+    frexp(most(rows, cols) + 4 + (far if far > most(rows, cols) else most(rows, cols)), &whole)
+    to.bits = least(PLACE_BITS, 8 * sizeof(bits_t) - 1 - whole)
+    to.row = <int64_t> ((MARGIN + mid_row + s * u + t * v) * one)
+    to.col = <int64_t> ((MARGIN + mid_col + side * (t * u - s * v)) * one)
+    to.row_w, to.row_h = <int64_t> (s * one), <int64_t> (t * one)
+    to.col_w, to.col_h = <int64_t> (side * t * one), <int64_t> (-side * s * one)
+    half = (<int64_t> 1 << (32 - to.bits)) >> 1
+    to.row += half
+    to.col += half
+    for l in range(LANES):
+        line[l] = <bits_t> ((l * to.row_w + half) >> (32 - to.bits))
+    to.rows = mask_load(line)
+    for l in range(LANES):
+        line[l] = <bits_t> ((l * to.col_w + half) >> (32 - to.bits))
+    to.cols = mask_load(line)
+
+
+cdef inline mask_t inside(mask_t place, idx n, int pad, int bits) noexcept nogil:
+    # The place in the frame of n pixels whose neighbours are those of any place, outside too.
+    cdef bits_t one = <bits_t> 1 << bits
+    if pad == PAD_ZERO:
+        return mask_clip(place, mask_set(0), mask_set((n + MARGIN) * one))
+    if pad == PAD_EDGE or n == 1:
+        return mask_clip(place, mask_set(MARGIN * one), mask_set((n + MARGIN - 1) * one))
+    return mask_plus(mask_fold(mask_plus(place, -MARGIN * one), (2 * n - 2) * one, 1 / <real_t> ((2 * n - 2) * one)), MARGIN * one)
+
+
+cdef void make_frame(const Augmented* a, const pixel_t* x, pixel_t* y) noexcept nogil:
+    # y[h][w] = x[h - MARGIN][w - MARGIN] of one channel, with what stands outside. Of bytes each with the one below it, so that
+    # a place's four neighbours are one word; a line of zeros is kept beyond the lines.
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, wide = cols + 2 * MARGIN, h, i, j, k
+    cdef idx edge[2 * MARGIN]
+    cdef const pixel_t* line
+    cdef const pixel_t* below
+    cdef pixel_t* zeros = y + 2 * (rows + 2 * MARGIN - 1) * wide
+    for k in range(2 * MARGIN):
+        edge[k] = padded(k - MARGIN if k < MARGIN else cols + k - MARGIN, cols, a.pad)
+    if pixel_t is uint8_t:
+        memset(zeros, 0, cols)
+        for h in range(-MARGIN, rows + MARGIN - 1):
+            i, j = padded(h, rows, a.pad), padded(h + 1, rows, a.pad)
+            line = x + i * cols if i >= 0 else zeros
+            below = x + j * cols if j >= 0 else zeros
+            bytes_zip(line, below, y + 2 * MARGIN, cols)
+            for k in range(2 * MARGIN):
+                i = 2 * (k if k < MARGIN else cols + k)
+                y[i] = line[edge[k]] if edge[k] >= 0 else 0
+                y[i + 1] = below[edge[k]] if edge[k] >= 0 else 0
+            y += 2 * wide
+    else:
+        for h in range(-MARGIN, rows + MARGIN):
+            i = padded(h, rows, a.pad)
+            if i < 0:
+                memset(y, 0, wide * sizeof(pixel_t))
             else:
-                i1, j1 = padded(i + 1, rows, a.pad), padded(j + 1, cols, a.pad)
-                i, j = padded(i, rows, a.pad), padded(j, cols, a.pad)
-                at = x
-                for c in range(a.gather.channels):
-                    top = pixel(at, i, j, cols) + q * (pixel(at, i, j1, cols) - pixel(at, i, j, cols))
-                    low = pixel(at, i1, j, cols) + q * (pixel(at, i1, j1, cols) - pixel(at, i1, j, cols))
-                    y[c * size] = top + p * (low - top)
-                    at += size
-            y += 1
-            row += down
-            col += right
+                line = x + i * cols
+                memcpy(y + MARGIN, line, cols * sizeof(pixel_t))
+                for k in range(2 * MARGIN):
+                    y[k if k < MARGIN else cols + k] = line[edge[k]] if edge[k] >= 0 else 0
+            y += wide
+
+
+cdef void move_between(const Augmented* a, const Drawn* d, const pixel_t* x, real_t* y, pixel_t* frame) noexcept nogil:
+    # y[c][h][w] = x[c] at the place that (h, w) came from, between its four neighbours. Three loops over some rows' places:
+    # where they are, what stands there, what is between; in one loop, each would wait for the one before.
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, wide = cols + 2 * MARGIN, size = (rows + 2 * MARGIN) * wide
+    cdef idx c, h, g, i, j, k, n, v, start, height, stop, lines, pieces = tile_count(cols, PLACES)
+    cdef Places at
+    cdef bits_t where[PLACES]
+    cdef bits_t words[PLACES]
+    cdef real_t near[4][PLACES]
+    cdef real_t p[PLACES]
+    cdef real_t q[PLACES]
+    cdef int64_t row_at, col_at
+    cdef mask_t row, col, parts
+    cdef lane_t unit, value
+    cdef const pixel_t* corner
+    if pixel_t is uint8_t:
+        size = 2 * (size - wide)
+    for c in range(a.gather.channels):
+        make_frame(a, x + c * rows * cols, frame + c * size)
+    find_places(a, d, &at)
+    parts = mask_set((<bits_t> 1 << at.bits) - 1)
+    unit = lane_set(1 / <real_t> (<bits_t> 1 << at.bits))
+    height = most(1, PLACES // (tile_count(cols, LANES) * LANES))
+    for j in range(tile_count(rows, height) * pieces):
+        h = j // pieces * height
+        start = j % pieces * PLACES
+        n = least(PLACES, cols - start)
+        lines = tile_count(n, LANES)
+        stop = least(rows, h + height)
+        i = 0
+        for g in range(h, stop):
+            row_at = at.row + g * at.row_h + start * at.row_w
+            col_at = at.col + g * at.col_h + start * at.col_w
+            for v in range(lines):
+                row = inside(mask_plus(at.rows, <bits_t> (row_at >> (32 - at.bits))), rows, a.pad, at.bits)
+                col = inside(mask_plus(at.cols, <bits_t> (col_at >> (32 - at.bits))), cols, a.pad, at.bits)
+                mask_store(where + i, mask_times(mask_down(row, at.bits), wide) + mask_down(col, at.bits))
+                lane_store(p + i, lane_of_mask(mask_and(row, parts)) * unit)
+                lane_store(q + i, lane_of_mask(mask_and(col, parts)) * unit)
+                row_at += LANES * at.row_w
+                col_at += LANES * at.col_w
+                i += LANES
+        for c in range(a.gather.channels):
+            corner = frame + c * size
+            for g in range(stop - h):
+                i = g * lines * LANES
+                if pixel_t is uint8_t:
+                    words_at(corner, where + i, n, words + i)
+                else:
+                    for k in range(i, i + n):
+                        near[0][k] = corner[where[k]]
+                        near[1][k] = corner[where[k] + 1]
+                        near[2][k] = corner[where[k] + wide]
+                        near[3][k] = corner[where[k] + wide + 1]
+            i = 0
+            for g in range(h, stop):
+                k = (c * rows + g) * cols + start
+                for v in range(lines):
+                    if pixel_t is uint8_t:
+                        value = lane_between_bytes(mask_load(words + i), lane_load(p + i), lane_load(q + i))
+                    else:
+                        value = lane_between(lane_load(near[0] + i), lane_load(near[1] + i), lane_load(near[2] + i),
+                                             lane_load(near[3] + i), lane_load(p + i), lane_load(q + i))
+                    if g + 1 < rows or (v + 1) * LANES <= n:
+                        lane_store(y + k + v * LANES, value)    # beyond the row's end too: the next row comes later
+                    else:
+                        lane_store_some(y + k + v * LANES, value, n - v * LANES)
+                    i += LANES
 
 
 cdef double mean_pixel(const pixel_t* x, idx n) noexcept nogil:
@@ -224,6 +337,7 @@ cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
     cdef Drawn drawn[LANE_MAX]
     cdef double means[LANE_MAX]
     cdef idx l, size = a.gather.channels * a.gather.rows * a.gather.cols
+    cdef char* frame = work + LANES * size * sizeof(real_t)     # of an image that is moved between pixels
     draw(a, b.key, b.position + ctx.first, drawn)
     for l in range(LANES):
         if l >= ctx.valid:
@@ -239,9 +353,9 @@ cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
                 move_whole(a, drawn + l, <const real_t*> rows[l], <real_t*> work)
         elif a.move == MOVE_BETWEEN:
             if b.is_u8:
-                move_between(a, drawn + l, <const uint8_t*> rows[l], <real_t*> work)
+                move_between(a, drawn + l, <const uint8_t*> rows[l], <real_t*> work, <uint8_t*> frame)
             else:
-                move_between(a, drawn + l, <const real_t*> rows[l], <real_t*> work)
+                move_between(a, drawn + l, <const real_t*> rows[l], <real_t*> work, <real_t*> frame)
         if a.move != MOVE_NOT:
             rows[l] = work
             work += size * (1 if b.is_u8 and a.move == MOVE_WHOLE else sizeof(real_t))

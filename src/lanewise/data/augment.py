@@ -95,10 +95,13 @@ class Augment:
         """How images are moved: not, by whole pixels, or between pixels."""
         return BETWEEN if self.rotate or self.scale != (1, 1) else WHOLE if self.shift or self.flip else NOT
 
-    def room(self, shape: Shape, kind: str, real_bytes: int) -> int:
-        """Lanes that moved images (C, H, W) of a shard take: bytes stay bytes where they move by whole pixels."""
-        numbers = math.prod(shape) if self.move else 0
-        return -(-numbers // real_bytes) if self.move == WHOLE and kind == "uint8" else numbers
+    def room(self, shape: Shape, kind: str, real_bytes: int, lanes: int) -> int:
+        """Lanes that moved images (C, H, W) of a shard take: bytes stay bytes where they move by whole pixels; between pixels,
+        an image with two lines around it."""
+        numbers, frame = math.prod(shape) if self.move else 0, shape[0] * (shape[1] + 4) * (shape[2] + 4)
+        if self.move == BETWEEN:
+            return numbers - (-frame // lanes)
+        return -(-numbers // real_bytes) if kind == "uint8" else numbers
 
     def fields(self) -> dict[str, Any]:
         """Those of the instruction."""
