@@ -10,6 +10,9 @@ cdef struct Augmented:
     idx work                    # [LANES] moved images [C][H][W], and a frame (make_frame), in the thread's own memory
     int move, pad, flip, tone, mix
     idx shift, cutout
+    idx frame                   # bytes of the frames of an image's channels
+    idx margin                  # lines that a frame has around the image
+    int within                  # no place between pixels is outside the frame
     double turn, low, high, brightness, contrast        # greatest angle in radians; least and greatest factor
 
 ctypedef fused pixel_t:
@@ -101,156 +104,145 @@ cdef void move_whole(const Augmented* a, const Drawn* d, const pixel_t* x, pixel
 
 
 cdef enum: PLACES = 256         # that are worked out at once, whole lanes of whole rows; all their numbers stay in L1
-cdef enum: MARGIN = 2           # lines around an image's frame
 
 
-# Where the pixels of a moved image come from, in units of 2^-bits pixel of the frame: row = row + h * row_h + w * row_w of
-# 2^-32 pixel, and so for columns; those of LANES pixels side by side; what lies between them.
-cdef struct Places:
-    int64_t row, row_h, row_w, col, col_h, col_w
-    int bits
-    mask_t rows, cols
+cdef inline int64_t fixed(double v) noexcept nogil:
+    # In units of 2^-32 pixel.
+    return <int64_t> (v * 4294967296.0)
 
 
-cdef void find_places(const Augmented* a, const Drawn* d, Places* to) noexcept nogil:
-    # The more room a position and twice the image take, the fewer binary places are left of bits_t.
-    cdef idx rows = a.gather.rows, cols = a.gather.cols, l
-    cdef double one = 4294967296.0, mid_row = (rows - 1) / 2.0, mid_col = (cols - 1) / 2.0, side = -1 if d.flip else 1
-    cdef double s = sin(d.angle) / d.factor, t = cos(d.angle) / d.factor, v = d.dy - mid_row, u = d.dx - mid_col
-    cdef double far = (fabs(s) + fabs(t)) * (most(rows, cols + 2 * LANES) / 2.0 + a.shift)
-    cdef int64_t half
-    cdef bits_t line[LANE_MAX]
-    cdef int whole
-    frexp(most(rows, cols) + 4 + (far if far > most(rows, cols) else most(rows, cols)), &whole)
-    to.bits = least(PLACE_BITS, 8 * sizeof(bits_t) - 1 - whole)
-    to.row = <int64_t> ((MARGIN + mid_row + s * u + t * v) * one)
-    to.col = <int64_t> ((MARGIN + mid_col + side * (t * u - s * v)) * one)
-    to.row_w, to.row_h = <int64_t> (s * one), <int64_t> (t * one)
-    to.col_w, to.col_h = <int64_t> (side * t * one), <int64_t> (-side * s * one)
-    half = (<int64_t> 1 << (32 - to.bits)) >> 1
-    to.row += half
-    to.col += half
-    for l in range(LANES):
-        line[l] = <bits_t> ((l * to.row_w + half) >> (32 - to.bits))
-    to.rows = mask_load(line)
-    for l in range(LANES):
-        line[l] = <bits_t> ((l * to.col_w + half) >> (32 - to.bits))
-    to.cols = mask_load(line)
+cdef inline bits_t part_of(int64_t v) noexcept nogil:
+    return <bits_t> (<uint32_t> v >> (32 - PART_BITS))
 
 
-cdef inline mask_t inside(mask_t place, idx n, int pad, int bits) noexcept nogil:
-    # The place in the frame of n pixels whose neighbours are those of any place, outside too.
-    cdef bits_t one = <bits_t> 1 << bits
+cdef inline idx cell(idx i, idx n, int pad) noexcept nogil:
+    # The place in the frame of n pixels where i and i + 1, which may be beyond it, stand side by side.
     if pad == PAD_ZERO:
-        return mask_clip(place, mask_set(0), mask_set((n + MARGIN) * one))
+        return -2 if i < -2 else n if i > n else i
     if pad == PAD_EDGE or n == 1:
-        return mask_clip(place, mask_set(MARGIN * one), mask_set((n + MARGIN - 1) * one))
-    return mask_plus(mask_fold(mask_plus(place, -MARGIN * one), (2 * n - 2) * one, 1 / <real_t> ((2 * n - 2) * one)), MARGIN * one)
+        return -1 if i < -1 else n - 1 if i > n - 1 else i
+    i %= 2 * n - 2
+    return i + 2 * n - 2 if i < 0 else i
 
 
 cdef void make_frame(const Augmented* a, const pixel_t* x, pixel_t* y) noexcept nogil:
-    # y[h][w] = x[h - MARGIN][w - MARGIN] of one channel, with what stands outside. Of bytes each with the one below it, so that
-    # a place's four neighbours are one word; a line of zeros is kept beyond the lines.
-    cdef idx rows = a.gather.rows, cols = a.gather.cols, wide = cols + 2 * MARGIN, h, i, j, k
-    cdef idx edge[2 * MARGIN]
+    # y[h][w] = x[h - margin][w - margin] of one channel, with what stands outside; of zeros the frame has them already. Of
+    # bytes each with the one below it, so that a place's four neighbours are one word.
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, m = a.margin, wide = cols + 2 * m, h, i, k, b, left, right
+    cdef idx each = 2 if pixel_t is uint8_t else 1, first = -m, stop = rows + m - (each - 1)
+    cdef const pixel_t* zeros = y
     cdef const pixel_t* line
-    cdef const pixel_t* below
-    cdef pixel_t* zeros = y + 2 * (rows + 2 * MARGIN - 1) * wide
-    for k in range(2 * MARGIN):
-        edge[k] = padded(k - MARGIN if k < MARGIN else cols + k - MARGIN, cols, a.pad)
-    if pixel_t is uint8_t:
-        memset(zeros, 0, cols)
-        for h in range(-MARGIN, rows + MARGIN - 1):
-            i, j = padded(h, rows, a.pad), padded(h + 1, rows, a.pad)
-            line = x + i * cols if i >= 0 else zeros
-            below = x + j * cols if j >= 0 else zeros
-            bytes_zip(line, below, y + 2 * MARGIN, cols)
-            for k in range(2 * MARGIN):
-                i = 2 * (k if k < MARGIN else cols + k)
-                y[i] = line[edge[k]] if edge[k] >= 0 else 0
-                y[i + 1] = below[edge[k]] if edge[k] >= 0 else 0
-            y += 2 * wide
-    else:
-        for h in range(-MARGIN, rows + MARGIN):
-            i = padded(h, rows, a.pad)
-            if i < 0:
-                memset(y, 0, wide * sizeof(pixel_t))
-            else:
-                line = x + i * cols
-                memcpy(y + MARGIN, line, cols * sizeof(pixel_t))
-                for k in range(2 * MARGIN):
-                    y[k if k < MARGIN else cols + k] = line[edge[k]] if edge[k] >= 0 else 0
-            y += wide
+    if a.pad == PAD_ZERO:
+        first, stop = 1 - each, rows
+    y += (first + m) * wide * each + m * each
+    for h in range(first, stop):
+        i = padded(h, rows, a.pad)
+        line = x + i * cols if i >= 0 else zeros
+        if pixel_t is uint8_t:
+            i = padded(h + 1, rows, a.pad)
+            bytes_zip(line, x + i * cols if i >= 0 else zeros, y, cols)
+        else:
+            memcpy(y, line, cols * sizeof(pixel_t))
+        for k in range(1, m + 1 if a.pad != PAD_ZERO else 1):       # from the inside out: mirrored pixels are there already
+            left = k if a.pad == PAD_REFLECT and cols > 1 else 0
+            right = cols - 1 - left
+            for b in range(each):
+                y[-k * each + b] = y[left * each + b]
+                y[(cols - 1 + k) * each + b] = y[right * each + b]
+        y += wide * each
 
 
 cdef void move_between(const Augmented* a, const Drawn* d, const pixel_t* x, real_t* y, pixel_t* frame) noexcept nogil:
-    # y[c][h][w] = x[c] at the place that (h, w) came from, between its four neighbours. Three loops over some rows' places:
-    # where they are, what stands there, what is between; in one loop, each would wait for the one before.
-    cdef idx rows = a.gather.rows, cols = a.gather.cols, wide = cols + 2 * MARGIN, size = (rows + 2 * MARGIN) * wide
-    cdef idx c, h, g, i, j, k, n, v, start, height, stop, lines, pieces = tile_count(cols, PLACES)
-    cdef Places at
-    cdef bits_t where[PLACES]
+    # y[c][h][w] = x[c] at the place that (h, w) came from, between its four neighbours. Several loops over some rows' places:
+    # where lanes begin, where each is, what stands there, what is between; in one loop, each would wait for the one before.
+    # A lane's place is where the first is and how far it is from there, both as whole pixels and part: a part may carry.
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, m = a.margin, wide = cols + 2 * m, size = (rows + 2 * m) * wide
+    cdef idx each = 2 if pixel_t is uint8_t else 1, pieces = tile_count(cols, PLACES)
+    cdef idx c, h, g, i, j, k, l, n, v, start, stop, lines, height = most(1, PLACES // (tile_count(cols, LANES) * LANES))
+    cdef double mid_row = (rows - 1) / 2.0, mid_col = (cols - 1) / 2.0, side = -1 if d.flip else 1
+    cdef double s = sin(d.angle) / d.factor, t = cos(d.angle) / d.factor, up = d.dy - mid_row, along = d.dx - mid_col
+    cdef int64_t right = fixed(s), right_col = fixed(side * t), down = fixed(t), down_col = fixed(-side * s)    # a pixel further
+    cdef int64_t row = fixed(m + mid_row + s * along + t * up), col = fixed(m + mid_col + side * (t * along - s * up)), r, q
+    cdef int64_t begins[2][PLACES]
+    cdef bits_t bits[2][PLACES]
+    cdef real_t parts[2][PLACES]
+    cdef real_t p[2][PLACES]
+    cdef bits_t at[PLACES]
     cdef bits_t words[PLACES]
+    cdef idx to[PLACES]
     cdef real_t near[4][PLACES]
-    cdef real_t p[PLACES]
-    cdef real_t q[PLACES]
-    cdef int64_t row_at, col_at
-    cdef mask_t row, col, parts
-    cdef lane_t unit, value
+    cdef real_t unit = 1 / <real_t> (<int64_t> 1 << PART_BITS)
+    cdef mask_t from_first, place
+    cdef lane_t row_part, col_part, row_first, col_first, value
     cdef const pixel_t* corner
-    if pixel_t is uint8_t:
-        size = 2 * (size - wide)
     for c in range(a.gather.channels):
-        make_frame(a, x + c * rows * cols, frame + c * size)
-    find_places(a, d, &at)
-    parts = mask_set((<bits_t> 1 << at.bits) - 1)
-    unit = lane_set(1 / <real_t> (<bits_t> 1 << at.bits))
-    height = most(1, PLACES // (tile_count(cols, LANES) * LANES))
+        make_frame(a, x + c * rows * cols, frame + c * size * each)
+    for l in range(LANES):
+        at[l] = <bits_t> ((l * right >> 32) * wide + (l * right_col >> 32))
+        p[0][l] = <real_t> part_of(l * right) * unit
+        p[1][l] = <real_t> part_of(l * right_col) * unit
+    from_first, row_first, col_first = mask_load(at), lane_load(p[0]), lane_load(p[1])
     for j in range(tile_count(rows, height) * pieces):
         h = j // pieces * height
+        stop = least(rows, h + height)
         start = j % pieces * PLACES
         n = least(PLACES, cols - start)
         lines = tile_count(n, LANES)
-        stop = least(rows, h + height)
         i = 0
         for g in range(h, stop):
-            row_at = at.row + g * at.row_h + start * at.row_w
-            col_at = at.col + g * at.col_h + start * at.col_w
+            r = row + g * down + start * right
+            q = col + g * down_col + start * right_col
             for v in range(lines):
-                row = inside(mask_plus(at.rows, <bits_t> (row_at >> (32 - at.bits))), rows, a.pad, at.bits)
-                col = inside(mask_plus(at.cols, <bits_t> (col_at >> (32 - at.bits))), cols, a.pad, at.bits)
-                mask_store(where + i, mask_times(mask_down(row, at.bits), wide) + mask_down(col, at.bits))
-                lane_store(p + i, lane_of_mask(mask_and(row, parts)) * unit)
-                lane_store(q + i, lane_of_mask(mask_and(col, parts)) * unit)
-                row_at += LANES * at.row_w
-                col_at += LANES * at.col_w
-                i += LANES
+                begins[0][i], begins[1][i] = r, q
+                bits[0][i], bits[1][i] = part_of(r), part_of(q)
+                words[i] = <bits_t> ((r >> 32) * wide + (q >> 32))
+                to[i] = g * cols + start + v * LANES
+                r += LANES * right
+                q += LANES * right_col
+                i += 1
+        lines = i
+        for i in range(lines):
+            parts[0][i] = <real_t> bits[0][i] * unit
+            parts[1][i] = <real_t> bits[1][i] * unit
+        for i in range(lines):
+            row_part = row_first + parts[0][i]
+            col_part = col_first + parts[1][i]
+            place = mask_carry(mask_plus(from_first, words[i]), <bits_t> wide, &row_part)
+            mask_store(at + i * LANES, mask_carry(place, 1, &col_part))
+            lane_store(p[0] + i * LANES, row_part)
+            lane_store(p[1] + i * LANES, col_part)
+        if not a.within:
+            for i in range(lines * LANES):
+                r = begins[0][i // LANES] + i % LANES * right - (<int64_t> m << 32)
+                q = begins[1][i // LANES] + i % LANES * right_col - (<int64_t> m << 32)
+                at[i] = <bits_t> ((cell(r >> 32, rows, a.pad) + m) * wide + cell(q >> 32, cols, a.pad) + m)
+                p[0][i] = <real_t> part_of(r) * unit
+                p[1][i] = <real_t> part_of(q) * unit
         for c in range(a.gather.channels):
-            corner = frame + c * size
+            corner = frame + c * size * each
             for g in range(stop - h):
-                i = g * lines * LANES
+                i = g * tile_count(n, LANES) * LANES
                 if pixel_t is uint8_t:
-                    words_at(corner, where + i, n, words + i)
+                    words_at(corner, at + i, n, words + i)
                 else:
                     for k in range(i, i + n):
-                        near[0][k] = corner[where[k]]
-                        near[1][k] = corner[where[k] + 1]
-                        near[2][k] = corner[where[k] + wide]
-                        near[3][k] = corner[where[k] + wide + 1]
-            i = 0
-            for g in range(h, stop):
-                k = (c * rows + g) * cols + start
-                for v in range(lines):
-                    if pixel_t is uint8_t:
-                        value = lane_between_bytes(mask_load(words + i), lane_load(p + i), lane_load(q + i))
-                    else:
-                        value = lane_between(lane_load(near[0] + i), lane_load(near[1] + i), lane_load(near[2] + i),
-                                             lane_load(near[3] + i), lane_load(p + i), lane_load(q + i))
-                    if g + 1 < rows or (v + 1) * LANES <= n:
-                        lane_store(y + k + v * LANES, value)    # beyond the row's end too: the next row comes later
-                    else:
-                        lane_store_some(y + k + v * LANES, value, n - v * LANES)
-                    i += LANES
+                        near[0][k] = corner[at[k]]
+                        near[1][k] = corner[at[k] + 1]
+                        near[2][k] = corner[at[k] + wide]
+                        near[3][k] = corner[at[k] + wide + 1]
+            for i in range(lines):
+                k = i * LANES
+                if pixel_t is uint8_t:
+                    value = lane_between_bytes(mask_load(words + k), lane_load(p[0] + k), lane_load(p[1] + k))
+                else:
+                    value = lane_between(lane_load(near[0] + k), lane_load(near[1] + k), lane_load(near[2] + k),
+                                         lane_load(near[3] + k), lane_load(p[0] + k), lane_load(p[1] + k))
+                if to[i] + LANES <= rows * cols:
+                    lane_store(y + to[i], value)                # beyond the row's end too: the next row comes later
+                else:
+                    lane_store_some(y + to[i], value, rows * cols - to[i])
+            y += rows * cols
+        y -= a.gather.channels * rows * cols
 
 
 cdef double mean_pixel(const pixel_t* x, idx n) noexcept nogil:
@@ -339,6 +331,8 @@ cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
     cdef idx l, size = a.gather.channels * a.gather.rows * a.gather.cols
     cdef char* frame = work + LANES * size * sizeof(real_t)     # of an image that is moved between pixels
     draw(a, b.key, b.position + ctx.first, drawn)
+    if a.move == MOVE_BETWEEN and a.pad == PAD_ZERO:
+        memset(frame, 0, a.frame)
     for l in range(LANES):
         if l >= ctx.valid:
             rows[l], drawn[l], means[l] = rows[0], drawn[0], means[0]

@@ -4,7 +4,7 @@ from libc.math cimport sqrt as double_sqrt
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset, memcpy
 from libc.stdlib cimport free
-from libc.math cimport INFINITY, NAN, cos, fabs, frexp, sin
+from libc.math cimport INFINITY, NAN, cos, sin
 
 cdef extern from "lanes.h" nogil:
     ctypedef float real_t
@@ -59,12 +59,9 @@ cdef extern from "lanes.h" nogil:
     void mask_store(bits_t*, mask_t)
     lane_t lane_swap(lane_t)
     void lane_unzip(lane_t, lane_t, lane_t*, lane_t*)
-    enum: PLACE_BITS
+    enum: PART_BITS
     mask_t mask_load(const bits_t*)
-    lane_t lane_of_mask(mask_t)
-    mask_t mask_down(mask_t, int)
-    mask_t mask_clip(mask_t, mask_t, mask_t)
-    mask_t mask_fold(mask_t, bits_t, real_t)
+    mask_t mask_carry(mask_t, bits_t, lane_t*)
     lane_t lane_between(lane_t, lane_t, lane_t, lane_t, lane_t, lane_t)
     lane_t lane_between_bytes(mask_t, lane_t, lane_t)
     void words_at(const uint8_t*, const bits_t*, ptrdiff_t, bits_t*)

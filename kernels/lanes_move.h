@@ -3,51 +3,45 @@
 #define LANES_MOVE_H
 #ifdef LANES_F64
 typedef uint64_t ubits_t;
-enum { PLACE_BITS = 32 }; /* the most binary places of a position in bits_t */
+enum { PART_BITS = 32 }; /* binary places of a part of a pixel */
 #else
 typedef uint32_t ubits_t;
-enum { PLACE_BITS = 24 };
+enum { PART_BITS = 24 };
 #endif
 typedef ubits_t umask_t __attribute__((vector_size(LANE_BYTES), may_alias));
 
 LANE mask_t mask_load(const bits_t *p) { mask_t v; memcpy(&v, p, sizeof v); return v; }
 LANE lane_t lane_of_mask(mask_t a) { return __builtin_convertvector(a, lane_t); }
-LANE mask_t mask_down(mask_t a, int bits) { return a >> bits; }
-/* low where a is below it, high where above. */
-LANE mask_t mask_clip(mask_t a, mask_t low, mask_t high) {
-#if LANE_BYTES == 64
+/* at, and `step` more where *part, from 0 to 2, is 1 or more, from which 1 is taken there. */
+LANE mask_t mask_carry(mask_t at, bits_t step, lane_t *part) {
+#ifdef __AVX512F__
 #ifdef LANES_F64
-    return (mask_t)_mm512_min_epi64(_mm512_max_epi64((__m512i)a, (__m512i)low), (__m512i)high);
+    __mmask8 over = _mm512_cmp_pd_mask(*part, lane_set(1), _CMP_GE_OQ);
+    at = (mask_t)_mm512_mask_add_epi64((__m512i)at, over, (__m512i)at, (__m512i)mask_set(step));
 #else
-    return (mask_t)_mm512_min_epi32(_mm512_max_epi32((__m512i)a, (__m512i)low), (__m512i)high);
+    __mmask16 over = _mm512_cmp_ps_mask(*part, lane_set(1), _CMP_GE_OQ);
+    at = (mask_t)_mm512_mask_add_epi32((__m512i)at, over, (__m512i)at, (__m512i)mask_set(step));
 #endif
-#elif LANE_BYTES == 32 && !defined(LANES_F64)
-    return (mask_t)_mm256_min_epi32(_mm256_max_epi32((__m256i)a, (__m256i)low), (__m256i)high);
+    *part = avx512(mask_sub)(*part, over, *part, lane_set(1));
+    return at;
 #else
-    a = mask_select(a < low, low, a);
-    return mask_select(a > high, high, a);
+    mask_t over = *part >= lane_set(1);
+    *part -= lane_keep(over, lane_set(1));
+    return at + (over & mask_set(step));
 #endif
 }
-/* The mirror image of a in [0, period / 2]; below 0 by what `ratio` = 1 / period lacks in precision. */
-LANE mask_t mask_fold(mask_t a, bits_t period, real_t ratio) {
-    mask_t top = mask_set(period), none = mask_set(0);
-    a -= __builtin_convertvector(lane_of_mask(a) * ratio, mask_t) * period;
-    a = mask_select(a < none, none - a, a);
-    return mask_select(a > top - a, top - a, a);
-}
-/* out[i] = the 32 bits at at[i], in units of two bytes, first byte lowest. Up to a multiple of 4 places are read and written.
- * 28x28 places, AVX-512, Zen 4: 137 ns; by vpgatherdd 293, by a load and a store for each 227. */
+/* out[i] = the 32 bits at at[i], in units of two bytes, first byte lowest. 28x28 places, AVX-512, Zen 4: 137 ns; by vpgatherdd
+ * 293, by a load and a store for each 227. */
 LANE uint32_t word_at(const uint8_t *p, ptrdiff_t at) {
     p += 2 * at;
     return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24;
 }
 LANE void words_at(const uint8_t *p, const bits_t *at, ptrdiff_t n, bits_t *out) {
-#ifdef LANES_F64
-    for (ptrdiff_t i = 0; i < n; i++) out[i] = word_at(p, at[i]);
-#else
+    ptrdiff_t i = 0;
+#ifndef LANES_F64
     typedef uint32_t four_t __attribute__((vector_size(16)));
     enum { FIRST = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 32 : 0 };
-    for (ptrdiff_t i = 0; i < n; i += 4) {
+    for (; i + 4 <= n; i += 4) {
         uint64_t a, b; /* two places in one load */
         memcpy(&a, at + i, sizeof a);
         memcpy(&b, at + i + 2, sizeof b);
@@ -56,6 +50,7 @@ LANE void words_at(const uint8_t *p, const bits_t *at, ptrdiff_t n, bits_t *out)
         memcpy(out + i, &four, sizeof four);
     }
 #endif
+    for (; i < n; i++) out[i] = word_at(p, at[i]);
 }
 /* Between pixels: p of the way from the line of a and b to that of c and d, q of the way from a to b and from c to d. */
 LANE lane_t lane_between(lane_t a, lane_t b, lane_t c, lane_t d, lane_t p, lane_t q) {

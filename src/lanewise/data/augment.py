@@ -95,16 +95,32 @@ class Augment:
         """How images are moved: not, by whole pixels, or between pixels."""
         return BETWEEN if self.rotate or self.scale != (1, 1) else WHOLE if self.shift or self.flip else NOT
 
-    def room(self, shape: Shape, kind: str, real_bytes: int, lanes: int) -> int:
-        """Lanes that moved images (C, H, W) of a shard take: bytes stay bytes where they move by whole pixels; between pixels,
-        an image with two lines around it."""
-        numbers, frame = math.prod(shape) if self.move else 0, shape[0] * (shape[1] + 4) * (shape[2] + 4)
-        if self.move == BETWEEN:
-            return numbers - (-frame // lanes)
-        return -(-numbers // real_bytes) if kind == "uint8" else numbers
+    def _reach(self, along: float, across: float) -> float:
+        # How far from the centre a place is, in the direction of `along`, whatever the angle and the factor.
+        angle = min(math.radians(self.rotate), math.atan2(across, along))
+        return (along * math.cos(angle) + across * math.sin(angle)) / self.scale[0]
 
-    def fields(self) -> dict[str, Any]:
-        """Those of the instruction."""
-        return dict(move=self.move, pad=PADS.index(self.pad), flip=int(self.flip), mix=int(self.mixup > 0), shift=self.shift,
-                    tone=int(self.brightness > 0 or self.contrast > 0), cutout=self.cutout, turn=math.radians(self.rotate),
-                    low=self.scale[0], high=self.scale[1], brightness=self.brightness, contrast=self.contrast)
+    def frame(self, shape: Shape) -> tuple[int, bool]:
+        """(Lines around an image (C, H, W) that is moved between pixels, whether no place is outside them). More than the
+        image is wide are not kept: what is beyond them repeats."""
+        down, right = ((n - 1) / 2 for n in shape[1:])
+        reach = max(self._reach(down + self.shift, right + self.shift) - down,
+                    self._reach(right + self.shift, down + self.shift) - right, 0)
+        margin = min(math.ceil(reach), max(shape[1:])) + 2
+        return margin, margin >= reach + 2
+
+    def layout(self, shape: Shape, kind: str, real_bytes: int, lanes: int) -> tuple[int, dict[str, Any]]:
+        """(Lanes that moved images (C, H, W) of a shard take, and a frame; the instruction's fields). Bytes stay bytes where
+        they move by whole pixels; in a frame each has the one below it at its side."""
+        room, margin, within, frame = math.prod(shape) if self.move else 0, 0, True, 0
+        if self.move == WHOLE and kind == "uint8":
+            room = -(-room // real_bytes)
+        elif self.move == BETWEEN:
+            margin, within = self.frame(shape)
+            places = shape[0] * (shape[1] + 2 * margin) * (shape[2] + 2 * margin)
+            frame = places * (2 if kind == "uint8" else real_bytes)
+            room -= -frame // (lanes * real_bytes)
+        return room, dict(move=self.move, pad=PADS.index(self.pad), flip=int(self.flip), mix=int(self.mixup > 0),
+                          shift=self.shift, tone=int(self.brightness > 0 or self.contrast > 0), cutout=self.cutout,
+                          turn=math.radians(self.rotate), low=self.scale[0], high=self.scale[1], brightness=self.brightness,
+                          contrast=self.contrast, margin=margin, within=int(within), frame=frame)
