@@ -19,6 +19,10 @@ ctypedef fused pixel_t:
     uint8_t
     real_t
 
+ctypedef fused unit_t:          # of a frame
+    uint16_t
+    real_t
+
 
 # What was drawn for a sample.
 cdef struct Drawn:
@@ -125,124 +129,120 @@ cdef inline idx cell(idx i, idx n, int pad) noexcept nogil:
     return i + 2 * n - 2 if i < 0 else i
 
 
+cdef inline void mirror(unit_t* y, idx n, idx m, int pad) noexcept nogil:
+    # m numbers on each side of a line of n, from the inside out: those that are mirrored are there already.
+    cdef idx k
+    for k in range(1, m + 1):
+        y[-k] = y[k if pad == PAD_REFLECT and n > 1 else 0]
+        y[n - 1 + k] = y[n - 1 - k if pad == PAD_REFLECT and n > 1 else n - 1]
+
+
 cdef void make_frame(const Augmented* a, const pixel_t* x, pixel_t* y) noexcept nogil:
     # y[h][w] = x[h - margin][w - margin] of one channel, with what stands outside; of zeros the frame has them already. Of
     # bytes each with the one below it, so that a place's four neighbours are one word.
-    cdef idx rows = a.gather.rows, cols = a.gather.cols, m = a.margin, wide = cols + 2 * m, h, i, k, b, left, right
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, m = a.margin, wide = cols + 2 * m, h, i, j
     cdef idx each = 2 if pixel_t is uint8_t else 1, first = -m, stop = rows + m - (each - 1)
     cdef const pixel_t* zeros = y
-    cdef const pixel_t* line
     if a.pad == PAD_ZERO:
         first, stop = 1 - each, rows
-    y += (first + m) * wide * each + m * each
+    y += m * each
     for h in range(first, stop):
         i = padded(h, rows, a.pad)
-        line = x + i * cols if i >= 0 else zeros
         if pixel_t is uint8_t:
-            i = padded(h + 1, rows, a.pad)
-            bytes_zip(line, x + i * cols if i >= 0 else zeros, y, cols)
+            j = padded(h + 1, rows, a.pad)
+            bytes_zip(x + i * cols if i >= 0 else zeros, x + j * cols if j >= 0 else zeros, y + (h + m) * wide * each, cols)
         else:
-            memcpy(y, line, cols * sizeof(pixel_t))
-        for k in range(1, m + 1 if a.pad != PAD_ZERO else 1):       # from the inside out: mirrored pixels are there already
-            left = k if a.pad == PAD_REFLECT and cols > 1 else 0
-            right = cols - 1 - left
-            for b in range(each):
-                y[-k * each + b] = y[left * each + b]
-                y[(cols - 1 + k) * each + b] = y[right * each + b]
-        y += wide * each
+            memcpy(y + (h + m) * wide, x + i * cols, cols * sizeof(pixel_t))
+    if a.pad != PAD_ZERO:
+        for h in range(first + m, stop + m):
+            if pixel_t is uint8_t:
+                mirror(<uint16_t*> y + h * wide, cols, m, a.pad)
+            else:
+                mirror(y + h * wide, cols, m, a.pad)
 
 
 cdef void move_between(const Augmented* a, const Drawn* d, const pixel_t* x, real_t* y, pixel_t* frame) noexcept nogil:
-    # y[c][h][w] = x[c] at the place that (h, w) came from, between its four neighbours. Several loops over some rows' places:
-    # where lanes begin, where each is, what stands there, what is between; in one loop, each would wait for the one before.
-    # A lane's place is where the first is and how far it is from there, both as whole pixels and part: a part may carry.
+    # y[c][h][w] = x[c] at the place that (h, w) came from, between its four neighbours. A place is where its row begins and
+    # how far it is from there, both as whole pixels and part; the sum of two parts may carry. Several loops over some rows'
+    # places: where each is, what stands there, what is between; in one loop, each would wait for the one before.
     cdef idx rows = a.gather.rows, cols = a.gather.cols, m = a.margin, wide = cols + 2 * m, size = (rows + 2 * m) * wide
-    cdef idx each = 2 if pixel_t is uint8_t else 1, pieces = tile_count(cols, PLACES)
-    cdef idx c, h, g, i, j, k, l, n, v, start, stop, lines, height = most(1, PLACES // (tile_count(cols, LANES) * LANES))
+    cdef idx each = 2 if pixel_t is uint8_t else 1, c, h, g, i, j, k, n, v, w, start, height, count, lines
     cdef double mid_row = (rows - 1) / 2.0, mid_col = (cols - 1) / 2.0, side = -1 if d.flip else 1
     cdef double s = sin(d.angle) / d.factor, t = cos(d.angle) / d.factor, up = d.dy - mid_row, along = d.dx - mid_col
     cdef int64_t right = fixed(s), right_col = fixed(side * t), down = fixed(t), down_col = fixed(-side * s)    # a pixel further
-    cdef int64_t row = fixed(m + mid_row + s * along + t * up), col = fixed(m + mid_col + side * (t * along - s * up)), r, q
-    cdef int64_t begins[2][PLACES]
-    cdef bits_t bits[2][PLACES]
-    cdef real_t parts[2][PLACES]
-    cdef real_t p[2][PLACES]
+    cdef int64_t row = fixed(m + mid_row + s * along + t * up), col = fixed(m + mid_col + side * (t * along - s * up)), r, e
+    cdef bits_t from_begin[PLACES]
+    cdef real_t row_from[PLACES]
+    cdef real_t col_from[PLACES]
+    cdef bits_t begins[PLACES]
+    cdef real_t row_begins[PLACES]
+    cdef real_t col_begins[PLACES]
     cdef bits_t at[PLACES]
+    cdef real_t p[PLACES]
+    cdef real_t q[PLACES]
     cdef bits_t words[PLACES]
-    cdef idx to[PLACES]
     cdef real_t near[4][PLACES]
     cdef real_t unit = 1 / <real_t> (<int64_t> 1 << PART_BITS)
-    cdef mask_t from_first, place
-    cdef lane_t row_part, col_part, row_first, col_first, value
+    cdef mask_t place
+    cdef lane_t row_part, col_part, value
     cdef const pixel_t* corner
+    cdef real_t* to
     for c in range(a.gather.channels):
         make_frame(a, x + c * rows * cols, frame + c * size * each)
-    for l in range(LANES):
-        at[l] = <bits_t> ((l * right >> 32) * wide + (l * right_col >> 32))
-        p[0][l] = <real_t> part_of(l * right) * unit
-        p[1][l] = <real_t> part_of(l * right_col) * unit
-    from_first, row_first, col_first = mask_load(at), lane_load(p[0]), lane_load(p[1])
-    for j in range(tile_count(rows, height) * pieces):
-        h = j // pieces * height
-        stop = least(rows, h + height)
-        start = j % pieces * PLACES
+    for j in range(tile_count(cols, PLACES)):
+        start = j * PLACES
         n = least(PLACES, cols - start)
         lines = tile_count(n, LANES)
-        i = 0
-        for g in range(h, stop):
-            r = row + g * down + start * right
-            q = col + g * down_col + start * right_col
-            for v in range(lines):
-                begins[0][i], begins[1][i] = r, q
-                bits[0][i], bits[1][i] = part_of(r), part_of(q)
-                words[i] = <bits_t> ((r >> 32) * wide + (q >> 32))
-                to[i] = g * cols + start + v * LANES
-                r += LANES * right
-                q += LANES * right_col
-                i += 1
-        lines = i
-        for i in range(lines):
-            parts[0][i] = <real_t> bits[0][i] * unit
-            parts[1][i] = <real_t> bits[1][i] * unit
-        for i in range(lines):
-            row_part = row_first + parts[0][i]
-            col_part = col_first + parts[1][i]
-            place = mask_carry(mask_plus(from_first, words[i]), <bits_t> wide, &row_part)
-            mask_store(at + i * LANES, mask_carry(place, 1, &col_part))
-            lane_store(p[0] + i * LANES, row_part)
-            lane_store(p[1] + i * LANES, col_part)
-        if not a.within:
-            for i in range(lines * LANES):
-                r = begins[0][i // LANES] + i % LANES * right - (<int64_t> m << 32)
-                q = begins[1][i // LANES] + i % LANES * right_col - (<int64_t> m << 32)
-                at[i] = <bits_t> ((cell(r >> 32, rows, a.pad) + m) * wide + cell(q >> 32, cols, a.pad) + m)
-                p[0][i] = <real_t> part_of(r) * unit
-                p[1][i] = <real_t> part_of(q) * unit
-        for c in range(a.gather.channels):
-            corner = frame + c * size * each
-            for g in range(stop - h):
-                i = g * tile_count(n, LANES) * LANES
+        height = PLACES // (lines * LANES)
+        for w in range(lines * LANES):
+            from_begin[w] = <bits_t> (((start + w) * right >> 32) * wide + ((start + w) * right_col >> 32))
+            row_from[w] = <real_t> part_of((start + w) * right) * unit
+            col_from[w] = <real_t> part_of((start + w) * right_col) * unit
+        for i in range(tile_count(rows, height)):
+            h = i * height
+            count = least(height, rows - h)
+            for g in range(count):
+                begins[g] = <bits_t> ((row + (h + g) * down >> 32) * wide + (col + (h + g) * down_col >> 32))
+                row_begins[g] = <real_t> part_of(row + (h + g) * down) * unit
+                col_begins[g] = <real_t> part_of(col + (h + g) * down_col) * unit
+            for g in range(count):
+                for v in range(lines):
+                    k = (g * lines + v) * LANES
+                    row_part = lane_load(row_from + v * LANES) + row_begins[g]
+                    col_part = lane_load(col_from + v * LANES) + col_begins[g]
+                    place = mask_plus(mask_load(from_begin + v * LANES), begins[g])
+                    place = mask_carry(place, <bits_t> wide, &row_part)
+                    mask_store(at + k, mask_carry(place, 1, &col_part))
+                    lane_store(p + k, row_part)
+                    lane_store(q + k, col_part)
+            if not a.within:
+                for k in range(count * lines * LANES):
+                    g, w = h + k // (lines * LANES), start + k % (lines * LANES)
+                    r = row + g * down + w * right - (<int64_t> m << 32)
+                    e = col + g * down_col + w * right_col - (<int64_t> m << 32)
+                    at[k] = <bits_t> ((cell(r >> 32, rows, a.pad) + m) * wide + cell(e >> 32, cols, a.pad) + m)
+                    p[k], q[k] = <real_t> part_of(r) * unit, <real_t> part_of(e) * unit
+            for c in range(a.gather.channels):
+                corner = frame + c * size * each
                 if pixel_t is uint8_t:
-                    words_at(corner, at + i, n, words + i)
+                    words_at(corner, at, n, count, lines * LANES, words)
                 else:
-                    for k in range(i, i + n):
-                        near[0][k] = corner[at[k]]
-                        near[1][k] = corner[at[k] + 1]
-                        near[2][k] = corner[at[k] + wide]
-                        near[3][k] = corner[at[k] + wide + 1]
-            for i in range(lines):
-                k = i * LANES
-                if pixel_t is uint8_t:
-                    value = lane_between_bytes(mask_load(words + k), lane_load(p[0] + k), lane_load(p[1] + k))
-                else:
-                    value = lane_between(lane_load(near[0] + k), lane_load(near[1] + k), lane_load(near[2] + k),
-                                         lane_load(near[3] + k), lane_load(p[0] + k), lane_load(p[1] + k))
-                if to[i] + LANES <= rows * cols:
-                    lane_store(y + to[i], value)                # beyond the row's end too: the next row comes later
-                else:
-                    lane_store_some(y + to[i], value, rows * cols - to[i])
-            y += rows * cols
-        y -= a.gather.channels * rows * cols
+                    for g in range(count):
+                        for k in range(g * lines * LANES, g * lines * LANES + n):
+                            near[0][k] = corner[at[k]]
+                            near[1][k] = corner[at[k] + 1]
+                            near[2][k] = corner[at[k] + wide]
+                            near[3][k] = corner[at[k] + wide + 1]
+                for g in range(count):
+                    to = y + (c * rows + h + g) * cols + start
+                    for v in range(lines):
+                        k = (g * lines + v) * LANES
+                        if pixel_t is uint8_t:
+                            value = lane_between_bytes(mask_load(words + k), lane_load(p + k), lane_load(q + k))
+                        else:
+                            value = lane_between(lane_load(near[0] + k), lane_load(near[1] + k), lane_load(near[2] + k),
+                                                 lane_load(near[3] + k), lane_load(p + k), lane_load(q + k))
+                        lane_store_some(to + v * LANES, value, least(LANES, n - v * LANES))
 
 
 cdef double mean_pixel(const pixel_t* x, idx n) noexcept nogil:

@@ -71,6 +71,20 @@ def test_against_numpy(name, shape, kind, isa, rng):
             assert mix is not None or (got[0, :, box["row"], box["col"]] == 0).all()
 
 
+@pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("pad", ["zero", "edge", "reflect"])
+@pytest.mark.parametrize("shape", [(1, 3, 300), (2, 290, 5), (1, 257, 270)])
+def test_large_and_long_images(shape, pad, kind, isa, rng):
+    """Rows of more pixels than are worked out at once; places many times the image's size outside, or none outside; weights as
+    exact as in small images."""
+    n = 2 if min(shape[1:]) > 100 else 18
+    for case in dict(rotate=180, scale=(0.04, 0.3)), dict(rotate=30, scale=(0.9, 3), shift=2, flip=True):
+        ds = made(rng, n, shape, kind).augmented(Augment(pad=pad, **case))
+        (batch,), _, (key, _) = passed(ds, n)
+        got, want = np.asarray(batch), augmented(batch.images[batch.index], ds.augment, key, 0, None, ds.mean, ds.std)
+        assert_allclose(got, want, rtol=0, atol=(3e-7 if kind == "float64" else 5e-6) * max(1, np.abs(want).max()))
+
+
 def test_image_of_one_pixel_a_side(isa, rng):
     """Edges that meet: one row or column, every way to pad."""
     for pad in "zero", "edge", "reflect":
