@@ -11,7 +11,7 @@ cdef struct Augmented:
     int move, pad, flip, tone, mix
     idx shift, cutout
     idx frame                   # bytes of the frames of an image's channels
-    idx margin                  # lines that a frame has around the image
+    idx above, beside           # lines and columns that a frame has on each side of the image
     int within                  # no place between pixels is outside the frame
     double turn, low, high, brightness, contrast        # greatest angle in radians; least and greatest factor
 
@@ -119,14 +119,16 @@ cdef inline bits_t part_of(int64_t v) noexcept nogil:
     return <bits_t> (<uint32_t> v >> (32 - PART_BITS))
 
 
-cdef inline idx cell(idx i, idx n, int pad) noexcept nogil:
-    # The place in the frame of n pixels where i and i + 1, which may be beyond it, stand side by side.
-    if pad == PAD_ZERO:
-        return -2 if i < -2 else n if i > n else i
-    if pad == PAD_EDGE or n == 1:
-        return -1 if i < -1 else n - 1 if i > n - 1 else i
-    i %= 2 * n - 2
-    return i + 2 * n - 2 if i < 0 else i
+cdef inline idx cell(idx i, idx n, idx m, int pad) noexcept nogil:
+    # The place in a frame of n pixels and m on each side where what is at i and i + 1 stands side by side, counted from its
+    # first. Where i is outside, m is more than n.
+    if i < -m or i > n + m - 2:
+        if pad == PAD_REFLECT and n > 1:
+            i %= 2 * n - 2
+            i += 2 * n - 2 if i < 0 else 0
+        else:
+            i = -m if i < 0 else n + m - 2
+    return i + m
 
 
 cdef inline void mirror(unit_t* y, idx n, idx m, int pad) noexcept nogil:
@@ -138,39 +140,40 @@ cdef inline void mirror(unit_t* y, idx n, idx m, int pad) noexcept nogil:
 
 
 cdef void make_frame(const Augmented* a, const pixel_t* x, pixel_t* y) noexcept nogil:
-    # y[h][w] = x[h - margin][w - margin] of one channel, with what stands outside; of zeros the frame has them already. Of
+    # y[h][w] = x[h - above][w - beside] of one channel, with what stands outside; of zeros the frame has them already. Of
     # bytes each with the one below it, so that a place's four neighbours are one word.
-    cdef idx rows = a.gather.rows, cols = a.gather.cols, m = a.margin, wide = cols + 2 * m, h, i, j
-    cdef idx each = 2 if pixel_t is uint8_t else 1, first = -m, stop = rows + m - (each - 1)
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, wide = cols + 2 * a.beside, h, i, j
+    cdef idx each = 2 if pixel_t is uint8_t else 1, first = -a.above, stop = rows + a.above - (each - 1)
     cdef const pixel_t* zeros = y
     if a.pad == PAD_ZERO:
         first, stop = 1 - each, rows
-    y += m * each
+    y += (a.above * wide + a.beside) * each
     for h in range(first, stop):
         i = padded(h, rows, a.pad)
         if pixel_t is uint8_t:
             j = padded(h + 1, rows, a.pad)
-            bytes_zip(x + i * cols if i >= 0 else zeros, x + j * cols if j >= 0 else zeros, y + (h + m) * wide * each, cols)
+            bytes_zip(x + i * cols if i >= 0 else zeros, x + j * cols if j >= 0 else zeros, y + h * wide * each, cols)
         else:
-            memcpy(y + (h + m) * wide, x + i * cols, cols * sizeof(pixel_t))
+            memcpy(y + h * wide, x + i * cols, cols * sizeof(pixel_t))
     if a.pad != PAD_ZERO:
-        for h in range(first + m, stop + m):
+        for h in range(first, stop):
             if pixel_t is uint8_t:
-                mirror(<uint16_t*> y + h * wide, cols, m, a.pad)
+                mirror(<uint16_t*> y + h * wide, cols, a.beside, a.pad)
             else:
-                mirror(y + h * wide, cols, m, a.pad)
+                mirror(y + h * wide, cols, a.beside, a.pad)
 
 
 cdef void move_between(const Augmented* a, const Drawn* d, const pixel_t* x, real_t* y, pixel_t* frame) noexcept nogil:
     # y[c][h][w] = x[c] at the place that (h, w) came from, between its four neighbours. A place is where its row begins and
     # how far it is from there, both as whole pixels and part; the sum of two parts may carry. Several loops over some rows'
     # places: where each is, what stands there, what is between; in one loop, each would wait for the one before.
-    cdef idx rows = a.gather.rows, cols = a.gather.cols, m = a.margin, wide = cols + 2 * m, size = (rows + 2 * m) * wide
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, wide = cols + 2 * a.beside, size = (rows + 2 * a.above) * wide
     cdef idx each = 2 if pixel_t is uint8_t else 1, c, h, g, i, j, k, n, v, w, start, height, count, lines
     cdef double mid_row = (rows - 1) / 2.0, mid_col = (cols - 1) / 2.0, side = -1 if d.flip else 1
     cdef double s = sin(d.angle) / d.factor, t = cos(d.angle) / d.factor, up = d.dy - mid_row, along = d.dx - mid_col
-    cdef int64_t right = fixed(s), right_col = fixed(side * t), down = fixed(t), down_col = fixed(-side * s)    # a pixel further
-    cdef int64_t row = fixed(m + mid_row + s * along + t * up), col = fixed(m + mid_col + side * (t * along - s * up)), r, e
+    cdef int64_t right = fixed(s), right_col = fixed(side * t), down = fixed(t), down_col = fixed(-side * s)    # a pixel on
+    cdef int64_t row = fixed(mid_row + s * along + t * up) + (<int64_t> a.above << 32), r
+    cdef int64_t col = fixed(mid_col + side * (t * along - s * up)) + (<int64_t> a.beside << 32), e
     cdef bits_t from_begin[PLACES]
     cdef real_t row_from[PLACES]
     cdef real_t col_from[PLACES]
@@ -218,9 +221,10 @@ cdef void move_between(const Augmented* a, const Drawn* d, const pixel_t* x, rea
             if not a.within:
                 for k in range(count * lines * LANES):
                     g, w = h + k // (lines * LANES), start + k % (lines * LANES)
-                    r = row + g * down + w * right - (<int64_t> m << 32)
-                    e = col + g * down_col + w * right_col - (<int64_t> m << 32)
-                    at[k] = <bits_t> ((cell(r >> 32, rows, a.pad) + m) * wide + cell(e >> 32, cols, a.pad) + m)
+                    r = row + g * down + w * right
+                    e = col + g * down_col + w * right_col
+                    at[k] = <bits_t> (cell((r >> 32) - a.above, rows, a.above, a.pad) * wide +
+                                      cell((e >> 32) - a.beside, cols, a.beside, a.pad))
                     p[k], q[k] = <real_t> part_of(r) * unit, <real_t> part_of(e) * unit
             for c in range(a.gather.channels):
                 corner = frame + c * size * each

@@ -35,8 +35,8 @@ LANE uint32_t word_at(const uint8_t *p, ptrdiff_t at) {
     p += 2 * at;
     return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24;
 }
-/* out[i] = the word at at[i], i < n, and `rows` times so, `step` further each. 28x28 places, AVX-512, Zen 4: 137 ns; by vpgatherdd
- * 293, by a load and a store for each 227. Not inlined: it needs all registers. */
+/* out[i] = the word at at[i], i < n, and `rows` times so, `step` further each. 28x28 places, AVX-512, Zen 4: 137 ns; by
+ * vpgatherdd 293, by a load and a store for each 227. Not inlined: among other loops it lost its registers, and half its speed. */
 static __attribute__((noinline, unused)) void words_at(const uint8_t *p, const bits_t *at, ptrdiff_t n, ptrdiff_t rows,
                                                        ptrdiff_t step, bits_t *out) {
     for (; rows > 0; rows--, at += step, out += step) {
