@@ -4,9 +4,10 @@
     python bench/augment.py --network lenet5 --turns 1000
 
 One thread, uint8 images of random pixels, batches of 128. A turn calls the gather alone (a network that returns the batch)
-once without a change and once with each, and then a training step (zero_grad, forward, cross-entropy, backward, Adam)
-likewise; figures are medians over turns. "us" is what a gather takes more than the one without a change, "of a step" that as
-a share of a step without, "step" how much longer the step with the change took: the same from outside, and less steady.
+without a change and with each, and then a training step (zero_grad, forward, cross-entropy, backward, Adam) likewise, each
+twice, of which the second is timed; figures are medians over turns. "us" is what a gather takes more than the one without a
+change, "of a step" that as a share of a step without, "step" how much longer the step with the change took: the same from
+outside, and less steady.
 
 Prints a table, and writes bench/results/augment.json.
 """
@@ -67,6 +68,7 @@ def measure(name, turns):
         call()
     for _ in range(turns):
         for key, call in calls.items():
+            call()                                      # caches are then as it leaves them, not as another does
             start = time.perf_counter()
             call()
             times[key].append(time.perf_counter() - start)
