@@ -7,13 +7,20 @@ cdef enum: PAD_ZERO, PAD_EDGE, PAD_REFLECT
 
 cdef struct Augmented:
     Gather gather
-    idx work                    # [LANES] moved images [C][H][W], in the arena
+    idx work                    # [LANES] moved images [C][H][W], and a frame (make_frame), in the thread's own memory
     int move, pad, flip, tone, mix
     idx shift, cutout
+    idx frame                   # bytes of the frames of an image's channels
+    idx above, beside           # lines and columns that a frame has on each side of the image
+    int within                  # no place between pixels is outside the frame
     double turn, low, high, brightness, contrast        # greatest angle in radians; least and greatest factor
 
 ctypedef fused pixel_t:
     uint8_t
+    real_t
+
+ctypedef fused unit_t:          # of a frame
+    uint16_t
     real_t
 
 
@@ -67,8 +74,11 @@ cdef inline void move_along(const Augmented* a, const Drawn* d, const pixel_t* x
     if d.flip:
         for h in range(n):
             line = x + h * cols + cols - 1 - d.dx
-            for w in range(left, right):
-                y[h * cols + w] = line[-w]
+            if pixel_t is uint8_t:
+                bytes_reverse(line - left, y + h * cols + left, right - left)
+            else:
+                for w in range(left, right):
+                    y[h * cols + w] = line[-w]
     elif right > left:
         memcpy(y + left, x + left + d.dx, ((n - 1) * cols + right - left) * sizeof(pixel_t))
     for k in range(left + cols - right):
@@ -97,47 +107,146 @@ cdef void move_whole(const Augmented* a, const Drawn* d, const pixel_t* x, pixel
         x += rows * cols
 
 
-cdef inline real_t pixel(const pixel_t* x, idx row, idx col, idx cols) noexcept nogil:
-    return 0 if row < 0 or col < 0 else x[row * cols + col]
+cdef enum: PLACES = 256         # that are worked out at once, whole lanes of whole rows; all their numbers stay in L1
 
 
-cdef void move_between(const Augmented* a, const Drawn* d, const pixel_t* x, real_t* y) noexcept nogil:
-    # y[c][h][w] = x[c] at the place that (h, w) came from, between its four neighbours. Places are in
-    # units of 2^-32 pixel, weights of 2^-24.
-    cdef idx rows = a.gather.rows, cols = a.gather.cols, size = rows * cols
-    cdef double one = 4294967296.0, mid_row = (rows - 1) / 2.0, mid_col = (cols - 1) / 2.0, side = -1 if d.flip else 1
-    cdef double s = sin(d.angle) / d.factor, t = cos(d.angle) / d.factor, v, u = d.dx - mid_col
-    cdef int64_t row, col, down = <int64_t> (s * one), right = <int64_t> (side * t * one)
-    cdef idx c, h, w, i, j, i1, j1
-    cdef real_t p, q, top, low, part = 1 / 16777216.0
-    cdef const pixel_t* at
-    for h in range(rows):
-        v = h + d.dy - mid_row
-        row = <int64_t> ((mid_row + s * u + t * v) * one)
-        col = <int64_t> ((mid_col + side * (t * u - s * v)) * one)
-        for w in range(cols):
-            i, j = row >> 32, col >> 32
-            p = <real_t> <int> (row >> 8 & 0xffffff) * part
-            q = <real_t> <int> (col >> 8 & 0xffffff) * part
-            if 0 <= i < rows - 1 and 0 <= j < cols - 1:
-                at = x + i * cols + j
-                for c in range(a.gather.channels):
-                    top = at[0] + q * (<real_t> at[1] - at[0])
-                    low = at[cols] + q * (<real_t> at[cols + 1] - at[cols])
-                    y[c * size] = top + p * (low - top)
-                    at += size
+cdef inline int64_t fixed(double v) noexcept nogil:
+    # In units of 2^-32 pixel.
+    return <int64_t> (v * 4294967296.0)
+
+
+cdef inline bits_t part_of(int64_t v) noexcept nogil:
+    return <bits_t> (<uint32_t> v >> (32 - PART_BITS))
+
+
+cdef inline idx cell(idx i, idx n, idx m, int pad) noexcept nogil:
+    # The place in a frame of n pixels and m on each side where what is at i and i + 1 stands side by side, counted from its
+    # first. Where i is outside, m is more than n.
+    if i < -m or i > n + m - 2:
+        if pad == PAD_REFLECT and n > 1:
+            i %= 2 * n - 2
+            i += 2 * n - 2 if i < 0 else 0
+        else:
+            i = -m if i < 0 else n + m - 2
+    return i + m
+
+
+cdef inline void mirror(unit_t* y, idx n, idx m, int pad) noexcept nogil:
+    # m numbers on each side of a line of n, from the inside out: those that are mirrored are there already.
+    cdef idx k
+    for k in range(1, m + 1):
+        y[-k] = y[k if pad == PAD_REFLECT and n > 1 else 0]
+        y[n - 1 + k] = y[n - 1 - k if pad == PAD_REFLECT and n > 1 else n - 1]
+
+
+cdef void make_frame(const Augmented* a, const pixel_t* x, pixel_t* y) noexcept nogil:
+    # y[h][w] = x[h - above][w - beside] of one channel, with what stands outside; of zeros the frame has them already. Of
+    # bytes each with the one below it, so that a place's four neighbours are one word.
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, wide = cols + 2 * a.beside, h, i, j
+    cdef idx each = 2 if pixel_t is uint8_t else 1, first = -a.above, stop = rows + a.above - (each - 1)
+    cdef const pixel_t* zeros = y
+    if a.pad == PAD_ZERO:
+        first, stop = 1 - each, rows
+    y += (a.above * wide + a.beside) * each
+    for h in range(first, stop):
+        i = padded(h, rows, a.pad)
+        if pixel_t is uint8_t:
+            j = padded(h + 1, rows, a.pad)
+            bytes_zip(x + i * cols if i >= 0 else zeros, x + j * cols if j >= 0 else zeros, y + h * wide * each, cols)
+        else:
+            memcpy(y + h * wide, x + i * cols, cols * sizeof(pixel_t))
+    if a.pad != PAD_ZERO:
+        for h in range(first, stop):
+            if pixel_t is uint8_t:
+                mirror(<uint16_t*> y + h * wide, cols, a.beside, a.pad)
             else:
-                i1, j1 = padded(i + 1, rows, a.pad), padded(j + 1, cols, a.pad)
-                i, j = padded(i, rows, a.pad), padded(j, cols, a.pad)
-                at = x
-                for c in range(a.gather.channels):
-                    top = pixel(at, i, j, cols) + q * (pixel(at, i, j1, cols) - pixel(at, i, j, cols))
-                    low = pixel(at, i1, j, cols) + q * (pixel(at, i1, j1, cols) - pixel(at, i1, j, cols))
-                    y[c * size] = top + p * (low - top)
-                    at += size
-            y += 1
-            row += down
-            col += right
+                mirror(y + h * wide, cols, a.beside, a.pad)
+
+
+cdef void move_between(const Augmented* a, const Drawn* d, const pixel_t* x, real_t* y, pixel_t* frame) noexcept nogil:
+    # y[c][h][w] = x[c] at the place that (h, w) came from, between its four neighbours. A place is where its row begins and
+    # how far it is from there, both as whole pixels and part; the sum of two parts may carry. Several loops over some rows'
+    # places: where each is, what stands there, what is between; in one loop, each would wait for the one before.
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, wide = cols + 2 * a.beside, size = (rows + 2 * a.above) * wide
+    cdef idx each = 2 if pixel_t is uint8_t else 1, c, h, g, i, j, k, n, v, w, start, height, count, lines
+    cdef double mid_row = (rows - 1) / 2.0, mid_col = (cols - 1) / 2.0, side = -1 if d.flip else 1
+    cdef double s = sin(d.angle) / d.factor, t = cos(d.angle) / d.factor, up = d.dy - mid_row, along = d.dx - mid_col
+    cdef int64_t right = fixed(s), right_col = fixed(side * t), down = fixed(t), down_col = fixed(-side * s)    # a pixel on
+    cdef int64_t row = fixed(mid_row + s * along + t * up) + (<int64_t> a.above << 32), r
+    cdef int64_t col = fixed(mid_col + side * (t * along - s * up)) + (<int64_t> a.beside << 32), e
+    cdef bits_t from_begin[PLACES]
+    cdef real_t row_from[PLACES]
+    cdef real_t col_from[PLACES]
+    cdef bits_t begins[PLACES]
+    cdef real_t row_begins[PLACES]
+    cdef real_t col_begins[PLACES]
+    cdef bits_t at[PLACES]
+    cdef real_t p[PLACES]
+    cdef real_t q[PLACES]
+    cdef bits_t words[PLACES]
+    cdef real_t near[4][PLACES]
+    cdef real_t unit = 1 / <real_t> (<int64_t> 1 << PART_BITS)
+    cdef mask_t place
+    cdef lane_t row_part, col_part, value
+    cdef const pixel_t* corner
+    cdef real_t* to
+    for c in range(a.gather.channels):
+        make_frame(a, x + c * rows * cols, frame + c * size * each)
+    for j in range(tile_count(cols, PLACES)):
+        start = j * PLACES
+        n = least(PLACES, cols - start)
+        lines = tile_count(n, LANES)
+        height = PLACES // (lines * LANES)
+        for w in range(lines * LANES):
+            from_begin[w] = <bits_t> (((start + w) * right >> 32) * wide + ((start + w) * right_col >> 32))
+            row_from[w] = <real_t> part_of((start + w) * right) * unit
+            col_from[w] = <real_t> part_of((start + w) * right_col) * unit
+        for i in range(tile_count(rows, height)):
+            h = i * height
+            count = least(height, rows - h)
+            for g in range(count):
+                begins[g] = <bits_t> ((row + (h + g) * down >> 32) * wide + (col + (h + g) * down_col >> 32))
+                row_begins[g] = <real_t> part_of(row + (h + g) * down) * unit
+                col_begins[g] = <real_t> part_of(col + (h + g) * down_col) * unit
+            for g in range(count):
+                for v in range(lines):
+                    k = (g * lines + v) * LANES
+                    row_part = lane_load(row_from + v * LANES) + row_begins[g]
+                    col_part = lane_load(col_from + v * LANES) + col_begins[g]
+                    place = mask_plus(mask_load(from_begin + v * LANES), begins[g])
+                    place = mask_carry(place, <bits_t> wide, &row_part)
+                    mask_store(at + k, mask_carry(place, 1, &col_part))
+                    lane_store(p + k, row_part)
+                    lane_store(q + k, col_part)
+            if not a.within:
+                for k in range(count * lines * LANES):
+                    g, w = h + k // (lines * LANES), start + k % (lines * LANES)
+                    r = row + g * down + w * right
+                    e = col + g * down_col + w * right_col
+                    at[k] = <bits_t> (cell((r >> 32) - a.above, rows, a.above, a.pad) * wide +
+                                      cell((e >> 32) - a.beside, cols, a.beside, a.pad))
+                    p[k], q[k] = <real_t> part_of(r) * unit, <real_t> part_of(e) * unit
+            for c in range(a.gather.channels):
+                corner = frame + c * size * each
+                if pixel_t is uint8_t:
+                    words_at(corner, at, n, count, lines * LANES, words)
+                else:
+                    for g in range(count):
+                        for k in range(g * lines * LANES, g * lines * LANES + n):
+                            near[0][k] = corner[at[k]]
+                            near[1][k] = corner[at[k] + 1]
+                            near[2][k] = corner[at[k] + wide]
+                            near[3][k] = corner[at[k] + wide + 1]
+                for g in range(count):
+                    to = y + (c * rows + h + g) * cols + start
+                    for v in range(lines):
+                        k = (g * lines + v) * LANES
+                        if pixel_t is uint8_t:
+                            value = lane_between_bytes(mask_load(words + k), lane_load(p + k), lane_load(q + k))
+                        else:
+                            value = lane_between(lane_load(near[0] + k), lane_load(near[1] + k), lane_load(near[2] + k),
+                                                 lane_load(near[3] + k), lane_load(p + k), lane_load(q + k))
+                        lane_store_some(to + v * LANES, value, least(LANES, n - v * LANES))
 
 
 cdef double mean_pixel(const pixel_t* x, idx n) noexcept nogil:
@@ -224,7 +333,10 @@ cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
     cdef Drawn drawn[LANE_MAX]
     cdef double means[LANE_MAX]
     cdef idx l, size = a.gather.channels * a.gather.rows * a.gather.cols
+    cdef char* frame = work + LANES * size * sizeof(real_t)     # of an image that is moved between pixels
     draw(a, b.key, b.position + ctx.first, drawn)
+    if a.move == MOVE_BETWEEN and a.pad == PAD_ZERO:
+        memset(frame, 0, a.frame)
     for l in range(LANES):
         if l >= ctx.valid:
             rows[l], drawn[l], means[l] = rows[0], drawn[0], means[0]
@@ -239,9 +351,9 @@ cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
                 move_whole(a, drawn + l, <const real_t*> rows[l], <real_t*> work)
         elif a.move == MOVE_BETWEEN:
             if b.is_u8:
-                move_between(a, drawn + l, <const uint8_t*> rows[l], <real_t*> work)
+                move_between(a, drawn + l, <const uint8_t*> rows[l], <real_t*> work, <uint8_t*> frame)
             else:
-                move_between(a, drawn + l, <const real_t*> rows[l], <real_t*> work)
+                move_between(a, drawn + l, <const real_t*> rows[l], <real_t*> work, <real_t*> frame)
         if a.move != MOVE_NOT:
             rows[l] = work
             work += size * (1 if b.is_u8 and a.move == MOVE_WHOLE else sizeof(real_t))

@@ -1,7 +1,7 @@
 # What lanes.h declares. Cython sees lanes as scalars; only the functions below look inside one.
 from libc.stddef cimport ptrdiff_t
 from libc.math cimport sqrt as double_sqrt
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset, memcpy
 from libc.stdlib cimport free
 from libc.math cimport INFINITY, NAN, cos, sin
@@ -59,6 +59,14 @@ cdef extern from "lanes.h" nogil:
     void mask_store(bits_t*, mask_t)
     lane_t lane_swap(lane_t)
     void lane_unzip(lane_t, lane_t, lane_t*, lane_t*)
+    enum: PART_BITS
+    mask_t mask_load(const bits_t*)
+    mask_t mask_carry(mask_t, bits_t, lane_t*)
+    lane_t lane_between(lane_t, lane_t, lane_t, lane_t, lane_t, lane_t)
+    lane_t lane_between_bytes(mask_t, lane_t, lane_t)
+    void words_at(const uint8_t*, const bits_t*, ptrdiff_t, ptrdiff_t, ptrdiff_t, bits_t*)
+    void bytes_zip(const uint8_t*, const uint8_t*, uint8_t*, ptrdiff_t)
+    void bytes_reverse(const uint8_t*, uint8_t*, ptrdiff_t)
     real_t real_sqrt(real_t)
     unsigned int float_mode_flush()
     void float_mode_set(unsigned int)

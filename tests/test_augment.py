@@ -71,6 +71,38 @@ def test_against_numpy(name, shape, kind, isa, rng):
             assert mix is not None or (got[0, :, box["row"], box["col"]] == 0).all()
 
 
+@pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("pad", ["zero", "edge", "reflect"])
+@pytest.mark.parametrize("shape", [(1, 3, 300), (2, 290, 5), (1, 257, 270)])
+def test_large_and_long_images(shape, pad, kind, isa, rng):
+    """Rows of more pixels than are worked out at once; places many times the image's size outside, or none outside; weights as
+    exact as in small images."""
+    n = 2 if min(shape[1:]) > 100 else 18
+    for case in dict(rotate=180, scale=(0.04, 0.3)), dict(rotate=30, scale=(0.9, 3), shift=2, flip=True):
+        ds = made(rng, n, shape, kind).augmented(Augment(pad=pad, **case))
+        (batch,), _, (key, _) = passed(ds, n)
+        got, want = np.asarray(batch), augmented(batch.images[batch.index], ds.augment, key, 0, None, ds.mean, ds.std)
+        assert_allclose(got, want, rtol=0, atol=(3e-7 if kind == "float64" else 5e-6) * max(1, np.abs(want).max()))
+
+
+def test_frame_holds_every_place(rng):
+    """Corners turned by angles up to the greatest, at the least factor; a frame is at most three images and some lines wide."""
+    cases = dict(rotate=15), dict(rotate=90), dict(rotate=180, scale=(0.9, 1.1)), dict(scale=(0.3, 2)), dict(rotate=3, shift=1)
+    for shape in (1, 28, 28), (3, 32, 20), (1, 1, 40), (2, 7, 300):
+        for case in cases:
+            augment = Augment(**case) if min(shape[1:]) > 1 else Augment(**{**case, "shift": 0})
+            above, beside, within = augment.frame(shape)
+            turn = np.exp(1j * np.radians(np.linspace(-augment.rotate, augment.rotate, 721))) / augment.scale[0]
+            down, right = ((n - 1) / 2 for n in shape[1:])
+            corner = np.array([[right + augment.shift + 1j * (down + augment.shift)]])
+            corners = np.concatenate([corner, -corner, corner.conj(), -corner.conj()])
+            beyond = (abs((corners * turn).imag).max() - down, abs((corners * turn).real).max() - right)
+            assert within == (np.ceil(np.round(beyond, 9)) <= shape[1:]).all()
+            assert above <= shape[1] + 2 and beside <= shape[2] + 2
+            if within:
+                assert above - 3.01 < beyond[0] <= above - 2 + 1e-9 and beside - 3.01 < beyond[1] <= beside - 2 + 1e-9
+
+
 def test_image_of_one_pixel_a_side(isa, rng):
     """Edges that meet: one row or column, every way to pad."""
     for pad in "zero", "edge", "reflect":

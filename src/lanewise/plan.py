@@ -243,8 +243,8 @@ class Builder:
         if node.op.augment is None:
             self.emit("forward", "gather", **fields)
         else:
-            work = Ref(Buffer(node.op.augment.room(node.shape, node.op.kind, self.real_bytes), own=True), 0)
-            self.emit("forward", "gather_augmented", gather=fields, work=work, **node.op.augment.fields())
+            room, how = node.op.augment.layout(node.shape, node.op.kind, self.real_bytes, self.lanes)
+            self.emit("forward", "gather_augmented", gather=fields, work=Ref(Buffer(room, own=True), 0), **how)
 
     def bring(self, bound, shape):
         """A bound array (N, ...) in lanes: where it lies."""

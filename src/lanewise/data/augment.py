@@ -95,13 +95,32 @@ class Augment:
         """How images are moved: not, by whole pixels, or between pixels."""
         return BETWEEN if self.rotate or self.scale != (1, 1) else WHOLE if self.shift or self.flip else NOT
 
-    def room(self, shape: Shape, kind: str, real_bytes: int) -> int:
-        """Lanes that moved images (C, H, W) of a shard take: bytes stay bytes where they move by whole pixels."""
-        numbers = math.prod(shape) if self.move else 0
-        return -(-numbers // real_bytes) if self.move == WHOLE and kind == "uint8" else numbers
+    def _reach(self, along: float, across: float) -> float:
+        # How far from the centre a place is, in the direction of `along`, whatever the angle and the factor.
+        angle = min(math.radians(self.rotate), math.atan2(across, along))
+        return (along * math.cos(angle) + across * math.sin(angle)) / self.scale[0]
 
-    def fields(self) -> dict[str, Any]:
-        """Those of the instruction."""
-        return dict(move=self.move, pad=PADS.index(self.pad), flip=int(self.flip), mix=int(self.mixup > 0), shift=self.shift,
-                    tone=int(self.brightness > 0 or self.contrast > 0), cutout=self.cutout, turn=math.radians(self.rotate),
-                    low=self.scale[0], high=self.scale[1], brightness=self.brightness, contrast=self.contrast)
+    def frame(self, shape: Shape) -> tuple[int, int, bool]:
+        """(Lines above and below an image (C, H, W) that is moved between pixels, columns on each side, whether no place is
+        outside them). At most about three images a side are kept: what is beyond them repeats."""
+        down, right = ((n - 1) / 2 for n in shape[1:])
+        far = (math.ceil(max(self._reach(down + self.shift, right + self.shift) - down, 0)),
+               math.ceil(max(self._reach(right + self.shift, down + self.shift) - right, 0)))
+        above, beside = (min(f, n) + 2 for f, n in zip(far, shape[1:]))
+        return above, beside, (above, beside) == (far[0] + 2, far[1] + 2)
+
+    def layout(self, shape: Shape, kind: str, real_bytes: int, lanes: int) -> tuple[int, dict[str, Any]]:
+        """(Lanes that moved images (C, H, W) of a shard take, and a frame; the instruction's fields). Bytes stay bytes where
+        they move by whole pixels; in a frame each has the one below it at its side."""
+        room, above, beside, within, frame = math.prod(shape) if self.move else 0, 0, 0, True, 0
+        if self.move == WHOLE and kind == "uint8":
+            room = -(-room // real_bytes)
+        elif self.move == BETWEEN:
+            above, beside, within = self.frame(shape)
+            places = shape[0] * (shape[1] + 2 * above) * (shape[2] + 2 * beside)
+            frame = places * (2 if kind == "uint8" else real_bytes)
+            room -= -frame // (lanes * real_bytes)
+        return room, dict(move=self.move, pad=PADS.index(self.pad), flip=int(self.flip), mix=int(self.mixup > 0),
+                          shift=self.shift, tone=int(self.brightness > 0 or self.contrast > 0), cutout=self.cutout,
+                          turn=math.radians(self.rotate), low=self.scale[0], high=self.scale[1], brightness=self.brightness,
+                          contrast=self.contrast, above=above, beside=beside, within=int(within), frame=frame)
