@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from ._types import Array
     from .graph import Value
 
+merge: Any = None
+plan_for: Any = None
+
 
 class Loss:
     """A loss that nothing has computed yet: weighted terms on traced values. `a + 2 * b` joins losses."""
@@ -50,8 +53,10 @@ class Loss:
     def _compute(self, backward: bool, reduce: bool = False) -> None:
         # Forward and, for training, backward up to the gradient slots: item() and backward() share one run. With `reduce`
         # the gradients are finished in the same run, if there is nothing to add them to.
-        from .graph import merge                        # which gives Loss on
-        from .plan import plan_for
+        global merge, plan_for
+        if plan_for is None:                            # they import Loss; an import here costs 1 us at every step
+            from .graph import merge
+            from .plan import plan_for
         terms = self.terms
         nodes, feeds, n = merge([t[2] for t in terms])
         self._plan, feeds = plan_for(nodes, [(t[0], t[1]) for t in terms], backward, feeds)
