@@ -5,7 +5,8 @@ A = V_M; B' = D V_P^-T and G = D^-1 V_K, with D chosen so that a row of B' is pr
 from fractions import Fraction
 
 M = 4                   # TILE in nodes/conv.py
-POINTS = {3: [0, Fraction(2, 3), Fraction(-2, 3), Fraction(3, 2), Fraction(-3, 2)], 5: [0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2)]}
+POINTS = {3: [0, Fraction(2, 3), Fraction(-2, 3), Fraction(3, 2), Fraction(-3, 2)],
+          5: [0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2)]}
 
 
 def product(roots):

@@ -79,7 +79,8 @@ class Conv2d(Op):
         """Products of a Winograd tile for a result (O, H', W') of stride 1: 36 of a square for 3x3 taps and enough channels, 6
         or 8 of a row for 3 or 5 columns of taps; 0 for the direct sum."""
         (outs, ins, kh, kw), (_, rows, cols) = self.weight.shape, result
-        if not _winograd or self.stride != (1, 1) or self.dilation[1] != 1 or self.groups != 1 or kw not in (3, 5) or cols < TILE:
+        fits = _winograd and self.stride == (1, 1) and self.dilation[1] == 1 and self.groups == 1 and kw in (3, 5)
+        if not fits or cols < TILE:
             return 0
         if kh == kw == 3 and self.dilation[0] == 1 and rows >= TILE and min(ins, outs) >= SQUARE_FROM:
             return SQUARE
@@ -88,8 +89,9 @@ class Conv2d(Op):
     def points_back(self, result, rows, cols):
         """points() for dX of rows x cols: by squares where they are fewer products than along rows, whose tiles are the result's."""
         points = self.points(result)
-        if points == SQUARE and SQUARE * -(-rows // TILE) * -(-cols // TILE) > 18 * result[1] * -(-result[2] // TILE):
-            return TILE + 2
+        along = TILE + 2                    # of a tile of a row, and tap row
+        if points == SQUARE and SQUARE * -(-rows // TILE) * -(-cols // TILE) > 3 * along * result[1] * -(-result[2] // TILE):
+            return along
         return points
 
     def image_border(self, image, result):
