@@ -364,5 +364,4 @@ real_bytes = sizeof(real_t)
 dense_widest = DENSE_CT
 conv_widest = CONV_CT
 winograd_pixels = WINOGRAD_PIXELS
-square_tiles = SQUARE_TILES
-square_group = SQUARE_GROUP * CONV_CT
+square_outs = SQUARE_OUTS

@@ -166,14 +166,13 @@ class Conv2d(Op):
 
     def square_weights(self, b, name, outs, reds, first, step, s_out, s_red):
         """The address of the packed points of all taps of the weights, taken in order or (step -1) backwards."""
-        return b.pack((name, id(self.weight), SQUARE), self.weight, b.engine.conv_widest, groups=1, outs=outs, taps=1, runs=9,
+        return b.pack((name, id(self.weight), SQUARE), self.weight, b.engine.square_outs, groups=1, outs=outs, taps=1, runs=9,
                       reds=reds, first=first, s_group=0, s_out=s_out, s_tap=0, s_run=step, s_red=s_red, points=SQUARE)
 
     def square_fields(self, b, x, y, w, first, left, rows, cols, ins, outs, band, **more):
         """The fields of a Conv instruction by squares for `rows` x `cols` results, `band` rows at a time, from the image x: it
         begins with row `first` and `left` columns before the image."""
-        tiles, group = b.engine.square_tiles, min(outs, b.engine.square_group)
-        scratch = ins + SQUARE * (tiles * ins + 1) + SQUARE * (tiles * group + 1)
+        scratch = ins + SQUARE * (ins + 1) + TILE * (TILE + 2) * b.engine.square_outs
         return dict(x=x.start, y=y.start, w=w, rows=rows, cols=cols, x_row=x.row, x_step=x.channels, tap_row=0, run_step=0,
                     taps=1, runs=1, run=ins, y_row=y.row, y_step=outs, groups=1, x_group=0, outs=outs, first=first, row_step=1,
                     tap_step=1, x_rows=x.rows, points=SQUARE, transposed=0, tiles=-(-cols // TILE), left=left,
@@ -251,24 +250,23 @@ class Conv2d(Op):
         outs, ins = self.weight.shape[:2]
         x_wide, wide, tiles = -(-ins // b.lanes) * b.lanes, -(-outs // b.lanes) * b.lanes, -(-dy.cols // TILE)
         band = min(max(1, SQUARE_BAND // tiles), -(-dy.rows // TILE))
-        d = b.slot(SQUARE * ins * wide * b.real_bytes)
+        d = b.slot(9 * ins * wide * b.real_bytes)
 
         def own(size):
             return Ref(Buffer(size, own=True), 0)
         b.emit("backward", "conv_dw_square", x=x.start, x_row=x.row, x_rows=x.rows, x_cols=x.cols, ins=ins, dy=dy.start,
                dy_row=dy.row, rows=dy.rows, cols=dy.cols, outs=outs, wide=wide, first=-self.padding[0], left=self.padding[1],
                tiles=tiles, band=band, d=d, x_wide=x_wide, xt=own(SQUARE * (band * tiles * x_wide + 1)),
-               dyt=own(SQUARE * (band * tiles * wide + 1)),
+               dyt=own(SQUARE * (band * tiles * wide + 1)), sums=own(SQUARE * (ins * wide // b.lanes + 1)),
                turned=own(max((TILE * band + 2) * (TILE * tiles + 2) * x_wide, TILE * band * TILE * tiles * wide) + b.lanes))
-        self.weight_sums(b, d, wide, False, SQUARE)
+        self.weight_sums(b, d, wide, False, 0)
 
     def weight_sums(self, b, d, wide, merged, points):
         """The weights' gradient from what is at d in the slots: lines of `wide` numbers, or (0) of lanes."""
         outs, ins, kh, kw = self.weight.shape
         group = outs // self.groups
-        taps, runs = (1, kh * kw) if points == SQUARE else (kh, 1 if merged else kw)
         b.emit("reduce", "conv_grad", d=d, lanes=int(not wide), wide=wide or group,
-               grad=b.grad_address(self.weight), add=b.used_before(self.weight), groups=self.groups, taps=taps, runs=runs,
+               grad=b.grad_address(self.weight), add=b.used_before(self.weight), groups=self.groups, taps=kh, runs=1 if merged else kw,
                reds=ins, merged=kw if merged else 1, outs=group, points=points,
                s_group=group * ins * kh * kw, s_tap=kw, s_run=1, s_red=kh * kw, s_out=ins * kh * kw)
 
