@@ -76,32 +76,38 @@ class Conv2d(Op):
         return self.shape(node.inputs[0].shape)
 
     def points(self, result):
-        """Products of a Winograd tile for a result (O, H', W') of stride 1: 36 of a square for 3x3 taps and enough channels, 6
-        or 8 of a row for 3 or 5 columns of taps; 0 for the direct sum."""
-        (outs, ins, kh, kw), (_, rows, cols) = self.weight.shape, result
-        fits = _winograd and self.stride == (1, 1) and self.dilation[1] == 1 and self.groups == 1 and kw in (3, 5)
-        if not fits or cols < TILE:
-            return 0
-        if kh == kw == 3 and self.dilation[0] == 1 and rows >= TILE and min(ins, outs) >= SQUARE_FROM:
-            return SQUARE
-        return TILE + kw - 1 if outs >= WINOGRAD_FROM else 0
+        """Products of a Winograd tile for a result (O, H', W') of stride 1: 36 of a square for 3x3 taps, 6 or 8 of a row for 3 or 5
+        columns of taps; 0 for the direct sum."""
+        return self._points(result, self.weight.shape[0] >= WINOGRAD_FROM)
 
     def points_back(self, result, rows, cols):
         """points() for dX of rows x cols: by squares where they are fewer products than along rows, whose tiles are the result's."""
-        points = self.points(result)
-        along = TILE + 2                    # of a tile of a row, and tap row
-        if points == SQUARE and SQUARE * -(-rows // TILE) * -(-cols // TILE) > 3 * along * result[1] * -(-result[2] // TILE):
+        points, along = self._points(result, self.weight.shape[1] >= WINOGRAD_FROM), self._points(result, False)
+        if along and SQUARE * -(-rows // TILE) * -(-cols // TILE) > 3 * along * result[1] * -(-result[2] // TILE):
             return along
         return points
+
+    def points_weight(self, result):
+        """points() for dW."""
+        return self._points(result, min(self.weight.shape[:2]) >= SQUARE_FROM)
+
+    def _points(self, result, squares):
+        (outs, _, kh, kw), (_, rows, cols) = self.weight.shape, result
+        fits = _winograd and self.stride == (1, 1) and self.dilation[1] == 1 and self.groups == 1 and kw in (3, 5)
+        if not fits or cols < TILE:
+            return 0
+        if squares and kh == kw == 3 and self.dilation[0] == 1 and rows >= TILE:
+            return SQUARE
+        return TILE + kw - 1 if outs >= WINOGRAD_FROM else 0
 
     def image_border(self, image, result):
         """The border that windows read around an image (C, H, W) for a result (O, H', W')."""
         (_, h, w), (_, rows, cols), (_, _, kh, kw) = image, result, self.weight.shape
         top, left = self.padding[:2]
-        points = self.points(result)
-        if points == SQUARE:
+        forms = self.points(result), self.points_weight(result)
+        if forms == (SQUARE, SQUARE):
             return 0, 0, 0, 0
-        if points:
+        if any(0 < points < SQUARE for points in forms):
             cols = -(-cols // TILE) * TILE
         return (top, left, max(0, (rows - 1) * self.stride[0] + (kh - 1) * self.dilation[0] + 1 - h - top),
                 max(0, (cols - 1) * self.stride[1] + (kw - 1) * self.dilation[1] + 1 - w - left))
@@ -109,9 +115,9 @@ class Conv2d(Op):
     def result_border(self, image, result):
         """The border that the way back to the image reads around a result."""
         width, cols = image[2], result[2]
-        points = self.points_back(result, *image[1:])
-        if points:
-            return 0, 0, 0, 0 if points == SQUARE else -cols % TILE
+        forms = self.points_back(result, *image[1:]), self.points_weight(result)
+        if forms[0]:
+            return 0, 0, 0, -cols % TILE if any(0 < points < SQUARE for points in forms) else 0
         left = right = 0                    # rows outside the result are skipped, columns are read as zeros
         for r in range(min(self.stride[1], width)):
             q, step, _, _, n = phase(self.stride[1], self.dilation[1], self.padding[1], self.weight.shape[3], r)
@@ -208,7 +214,7 @@ class Conv2d(Op):
     def weight_grad(self, b, x, dy):
         """dW from the image x and the gradient dy of the result, both with their borders."""
         outs, ins, kh, kw = self.weight.shape
-        points = self.points((outs, dy.rows, dy.cols))
+        points = self.points_weight((outs, dy.rows, dy.cols))
         b.flops(2 * dy.rows * dy.cols * outs * ins * kh * kw)
         if points == SQUARE:
             self.square_weight_grad(b, x, dy)

@@ -106,7 +106,7 @@ class ConvMaxPool(Conv2d):
         if self.pool_relu:
             b.emit("backward", "relu_backward", **loops(dy, b.value(node), dy))
         before = None
-        by_winners = self.points(self.output(node)) != SQUARE and self.by_winners(not b.wants(node.inputs[0]))
+        by_winners = self.points_weight(self.output(node)) != SQUARE and self.by_winners(not b.wants(node.inputs[0]))
         if b.wants(node.inputs[0]) or (self.weight.requires_grad and not by_winners):
             before = Layout(self.output(node), self.grad_border(node), staggered=True)
             b.emit("backward", "max_pool_backward", **window_fields(self.pool, before, dy, b.saved(node)))
