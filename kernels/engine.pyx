@@ -365,3 +365,4 @@ dense_widest = DENSE_CT
 conv_widest = CONV_CT
 winograd_pixels = WINOGRAD_PIXELS
 square_outs = SQUARE_OUTS
+square_tiles = SQUARE_TILES

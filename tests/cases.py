@@ -91,7 +91,8 @@ CASES = [
     conv((3, 4, 3), 3, 3, groups=3, padding="same"), conv((3, 7, 7), 6, 3, groups=3),
     conv((3, 7, 7), 3, 3, groups=3, dilation=2),
     conv((16, 4, 4), 33, 1), conv((2, 8, 9), 35, 3, dilation=2, padding=1),
-    conv((8, 7, 9), 9, 3, padding=1), conv((9, 6, 5), 17, 3), conv((8, 5, 6), 8, 3, padding=2, bias=False),      # by squares
+    conv((2, 6, 9), 4, 3, padding=1), conv((5, 7, 6), 3, 3, padding=2), conv((4, 8, 8), 11, 3),     # by squares forward, in dX, both
+    conv((8, 7, 9), 9, 3, padding=1), conv((9, 6, 5), 17, 3), conv((8, 5, 6), 8, 3, padding=2, bias=False),      # and in dW
     conv_transpose((3, 5, 4), 2, 3), conv_transpose((2, 4, 5), 3, 2, stride=2),
     conv_transpose((4, 4, 4), 5, 4, stride=2, padding=1),
     conv_transpose((3, 5, 4), 2, 3, stride=2, padding=1, output_padding=1),

@@ -178,7 +178,8 @@ class Conv2d(Op):
     def square_fields(self, b, x, y, w, first, left, rows, cols, ins, outs, band, **more):
         """The fields of a Conv instruction by squares for `rows` x `cols` results, `band` rows at a time, from the image x: it
         begins with row `first` and `left` columns before the image."""
-        scratch = ins + SQUARE * (ins + 1) + TILE * (TILE + 2) * b.engine.square_outs
+        tiles = b.engine.square_tiles
+        scratch = ins + SQUARE * (tiles * ins + 1) + (TILE * (TILE + 2) + SQUARE) * tiles * b.engine.square_outs + SQUARE
         return dict(x=x.start, y=y.start, w=w, rows=rows, cols=cols, x_row=x.row, x_step=x.channels, tap_row=0, run_step=0,
                     taps=1, runs=1, run=ins, y_row=y.row, y_step=outs, groups=1, x_group=0, outs=outs, first=first, row_step=1,
                     tap_step=1, x_rows=x.rows, points=SQUARE, transposed=0, tiles=-(-cols // TILE), left=left,
