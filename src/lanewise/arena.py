@@ -15,6 +15,19 @@ class Work(NamedTuple):
     bytes: int                      # of the arena: what it is the first to write, before places are shared
 
 
+def _warmest(placed, size, first, last):
+    # Of the gaps between what lives from `first` to `last` the one whose numbers were used last, which are in a cache; the end
+    # where all are too small. placed: (start, end, first, last).
+    at, found, when = 0, None, -1
+    for start, end, f, l in sorted((p for p in placed if p[2] <= last and first <= p[3]), key=lambda p: p[0]):
+        if at + size <= start:
+            used = max((p[3] for p in placed if p[0] < at + size and at < p[1] and p[3] < first), default=-1)
+            if found is None or used > when:
+                found, when = at, used
+        at = max(at, end)
+    return at if found is None else found
+
+
 def lay_out(lists, work, lane_bytes):
     """Give every buffer of the instructions {block: [(name, fields)]} its place: two may share one when the last instruction
     that mentions the first comes before the first that mentions the second. (The lists with all addresses made numbers, the
@@ -33,11 +46,7 @@ def lay_out(lists, work, lane_bytes):
     for buffer, (first, last) in spans.items():
         if buffer.fixed:
             first, last = 0, len(sequence)
-        at = 0
-        for start, end, f, l in sorted((p for p in placed[buffer.own] if p[2] <= last and first <= p[3]), key=lambda p: p[0]):
-            if at + buffer.size <= start:
-                break
-            at = max(at, end)
+        at = _warmest(placed[buffer.own], buffer.size, first, last)
         buffer.offset = at
         placed[buffer.own].append((at, at + buffer.size, first, last))
         tops[buffer.own] = max(tops[buffer.own], at + buffer.size)

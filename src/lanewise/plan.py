@@ -129,12 +129,15 @@ class Builder:
         """Whether the gradient of a node is needed."""
         return self._wants[node]
 
-    def into(self, node):
-        """Where to leave a gradient of a node: (layout, 1 if it must be added to what is there)."""
+    def into(self, node, over=None):
+        """Where to leave a gradient of a node: (layout, 1 if it must be added to what is there). `over`: a gradient that may be
+        written over, if it lies as this one would."""
         add = int(node in self.written)
         self.written.add(node)
         if node not in self.grads:
-            self.grads[node] = Layout(node.shape, node.op.grad_border(node) if node.inputs else (0, 0, 0, 0), staggered=True)
+            border = node.op.grad_border(node) if node.inputs else (0, 0, 0, 0)
+            own = Layout(node.shape, border, staggered=True)
+            self.grads[node] = own if over is None or any(border) or not own.alike(over) else over
         return self.grads[node], add
 
     def saved(self, node, size=0):

@@ -54,6 +54,11 @@ class Layout:
         self.buffer = Buffer((self.rows + top + bottom) * self.row, any(border), own)
         self.start = Ref(self.buffer, top * self.row + left * self.channels)
 
+    def alike(self, other):
+        """Whether both are of one shape and size."""
+        return (self.channels, self.rows, self.cols, self.row, self.buffer.size) == (
+            other.channels, other.rows, other.cols, other.row, other.buffer.size)
+
     def at(self, row=0, col=0, channel=0):
         """The address of a lane; outside the image it is in the border."""
         return self.start + (row * self.row + col * self.channels + channel)

@@ -98,7 +98,7 @@ class BatchNorm(Op):
             if self.plus:                               # dy is what ReLU lets through: its own place, or what was added's gradient
                 more = dict(relu=0)
                 dy = r if self.relu and not masked else dy
-            dx, add = b.into(image)
+            dx, add = b.into(image, dy if dy is not r else None)
             b.emit("backward", "batch_norm_backward", **dict(self._fields(b, node, x=x, dy=dy, dx=dx, add=add), **more))
         if any(p.requires_grad for p in self.params):
             b.emit("reduce", "batch_norm_grad", **dict(
