@@ -72,8 +72,8 @@ def test_equals_the_direct_sum(shape, isa, algorithm, rng):
 
 @EVERY
 def test_error_in_float32(shape, isa, rng):
-    """Forward: within 12 eps sqrt(products) of the float64 reference, relative to the largest; measured: at most 4 times the
-    direct sum's error."""
+    """Forward: within 12 eps sqrt(products) of the float64 reference, relative to the largest; measured: at most 6 times the
+    direct sum's error, of one channel."""
     c, o, kernel, size, padding, dilation = shape
     layer = nn.Conv2d(c, o, kernel, padding=padding, dilation=dilation)
     x = rng.standard_normal((5, c, *size)).astype(np.float32)

@@ -13,7 +13,7 @@ _winograd = True
 
 def set_winograd(flag: bool) -> None:
     """Whether stride-1 convolutions of 3 and 5 columns of taps use Winograd's algorithm: 1.5 to 2.8 times as fast as the
-    direct sum, with 2 to 5 times its rounding error, and not exact on integers. On by default; for every plan from now on."""
+    direct sum, with 2 to 6 times its rounding error, and not exact on integers. On by default; for every plan from now on."""
     global _winograd
     if not isinstance(flag, bool):
         raise TypeError(f"set_winograd: expected True or False, got {flag!r}")
