@@ -131,7 +131,8 @@ class ConvMaxPool(Conv2d):
         d = b.slot(kh * kw * ins * outs * b.lane_bytes)
         b.flops(8 * dy.rows * dy.cols * outs * ins * kh * kw)
         b.emit("backward", "conv_dw_pool", x=x.at(-self.padding[0], -self.padding[1]), x_row=x.row, x_step=x.channels, ins=ins,
-               dy=dy.start, dy_row=dy.row, where=where, rows=dy.rows, cols=dy.cols, outs=outs, kh=kh, kw=kw, d=d)
+               dy=dy.start, dy_row=dy.row, where=where, rows=dy.rows, cols=dy.cols, outs=outs, kh=kh, kw=kw, d=d,
+               band=max(1, BAND // (2 * dy.cols * outs * b.lane_bytes)))
         self.weight_sums(b, d, 0, True, 0)
 
 
