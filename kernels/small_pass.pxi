@@ -67,7 +67,7 @@ cdef class Pass:
             self.step(small_stage, n * groups * a.ins).job.conv = a
         else:
             a.staged = self.at(x)
-        self.step(small_conv, small_tiles(&a), a.w.kh * a.w.kw * 2).job.conv = a
+        self.step(small_conv, small_units(&a), a.w.kh * a.w.kw * 2).job.conv = a
 
     def dense(self, idx x, idx y, weight, bias, idx n, bint relu):
         """A dense layer on n rows, weight (O, I)."""
@@ -174,8 +174,9 @@ cdef class Pass:
                 PyBuffer_Release(&views[i])
 
 
-def staged(tuple geometry):
-    """Numbers that a convolution needs for one channel of a sample's image, 0 where it reads the image itself."""
+def staged(tuple geometry, idx outs):
+    """Numbers that a convolution with so many outputs a group needs for one channel of a sample's image, 0 where it reads the
+    image itself."""
     cdef SmallConv a
-    a.w = window(geometry)
+    a.w, a.outs = window(geometry), outs
     return small_layout(&a)

@@ -124,7 +124,7 @@ def _convolve(b, node, x, op, shape, relu, norm=None, added=None):
     # A convolution with what follows it into the place of `node`; shape: its result's.
     (_, h, w), (_, rows, cols), (_, _, kh, kw), n = x.shape, shape, op.weight.shape, b.n
     geometry = (h, w, rows, cols, kh, kw, *op.stride, *op.dilation, *op.padding[:2])
-    size, scale, shift = b.kernels.staged(geometry) * n * x.shape[0], -1, -1
+    size, scale, shift = b.kernels.staged(geometry, shape[0] // op.groups) * n * x.shape[0], -1, -1
     temporary = [b.room(size)] if size else []
     bias = _data(op.bias)
     if norm is not None:
