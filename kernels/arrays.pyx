@@ -86,6 +86,7 @@ include "arrays_matmul.pxi"
 include "arrays_columns.pxi"
 include "arrays_pool.pxi"
 include "small_conv.pxi"
+include "small_winograd.pxi"
 include "small.pxi"
 include "small_pass.pxi"
 

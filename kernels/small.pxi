@@ -193,6 +193,7 @@ cdef void small_input(const SmallInput* a, const char* x) noexcept nogil:
 
 cdef union SmallJob:
     SmallConv conv
+    SmallPoints points
     SmallDense dense
     SmallRows rows
     SmallScale scale

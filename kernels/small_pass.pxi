@@ -52,22 +52,33 @@ cdef class Pass:
         self.n_inputs += 1
 
     def conv(self, idx x, idx staged, idx y, weight, bias, idx scale, idx shift, idx added, tuple geometry, idx n, idx groups,
-             bint relu):
-        """A convolution, weight (O, C / groups, KH, KW). staged: of n times as many numbers as staged() says; geometry: as
-        im2col has it."""
-        cdef SmallConv a
-        cdef idx i
-        memset(&a, 0, sizeof(a))
+             bint relu, idx weights, idx products):
+        """A convolution, weight (O, C / groups, KH, KW); geometry: as im2col has it. staged: as many numbers as staged() says for
+        every channel of n samples; with weights and products it goes by points: as many numbers as points() says."""
+        cdef SmallPoints p
+        cdef SmallConv* a = &p.conv
+        memset(&p, 0, sizeof(p))
         a.w = window(geometry)
         a.x, a.y, a.staged = self.at(x), self.at(y), self.at(staged)
         a.weight, a.bias = self.of(weight), self.of(bias)
         a.scale, a.shift, a.added = self.at(scale), self.at(shift), self.at(added)
         a.n, a.groups, a.ins, a.outs, a.relu = n, groups, weight.shape[1], weight.shape[0] // groups, relu
-        if small_layout(&a):
-            self.step(small_stage, n * groups * a.ins).job.conv = a
+        if products >= 0:
+            p.weights, p.products = self.at(weights), self.at(products)
+            self.step(small_point_weights, blocks(a.outs * a.ins * a.w.kh)).job.points = p
+            self.step(small_point_stage, n * a.ins, small_point_room(&p)).job.points = p
+            self.tiles(small_products(&p))
+            self.step(small_point_result, n * a.outs).job.points = p
+            return
+        if small_layout(a):
+            self.step(small_stage, n * groups * a.ins).job.conv = a[0]
         else:
             a.staged = self.at(x)
-        self.step(small_conv, small_units(&a), a.w.kh * a.w.kw * 2).job.conv = a
+        self.tiles(a[0])
+
+    cdef int tiles(self, SmallConv a) except -1:
+        self.step(small_conv, small_units(&a), a.w.kh * a.w.kw * sizeof(idx) // sizeof(real_t)).job.conv = a
+        return 0
 
     def dense(self, idx x, idx y, weight, bias, idx n, bint relu):
         """A dense layer on n rows, weight (O, I)."""
@@ -180,3 +191,14 @@ def staged(tuple geometry, idx outs):
     cdef SmallConv a
     a.w, a.outs = window(geometry), outs
     return small_layout(&a)
+
+
+def points(tuple geometry, idx ins, idx outs):
+    """Numbers that a convolution of 3 columns of taps by points needs: for each sample's image, for the weights, and for each
+    sample's products."""
+    cdef SmallPoints p
+    cdef SmallConv a
+    memset(&p, 0, sizeof(p))
+    p.conv.w, p.conv.ins, p.conv.outs = window(geometry), ins, outs
+    a = small_products(&p)
+    return SMALL_POINTS * ins * a.plane, SMALL_POINTS * outs * ins * a.w.kh, SMALL_POINTS * outs * a.w.oh * a.w.ow

@@ -11,6 +11,7 @@ from .nodes import batchnorm, conv, dense, depthwise, elementwise, pool, resampl
 from .plan import kept
 
 WORTH = 1 << 17         # multiply-adds of a sample from which it pays
+POINTS_FROM = 8         # input channels from which Winograd's products pay
 PART = 4                # a batch goes this way that fills no more than a quarter of the lanes
 
 
@@ -120,22 +121,38 @@ def _statistics(op):
     return op.running[0].data, op.running[1].data, _data(op.weight), _data(op.bias), op.eps
 
 
+def _by_points(op, result, lanes):
+    # Whether Winograd's products along rows pay: 6 for 12, and one vector in twelve of the sums for the weights.
+    (_, rows, cols), pixels = result, result[1] * result[2]
+    if op.points(result) not in (conv.TILE + 2, conv.SQUARE) or cols % conv.TILE or op.weight.shape[1] < POINTS_FROM:
+        return False
+    return 6 * -(-pixels // conv.TILE // lanes) + 2 < 3 * -(-pixels // lanes)
+
+
 def _convolve(b, node, x, op, shape, relu, norm=None, added=None):
-    # A convolution with what follows it into the place of `node`; shape: its result's.
-    (_, h, w), (_, rows, cols), (_, _, kh, kw), n = x.shape, shape, op.weight.shape, b.n
-    geometry = (h, w, rows, cols, kh, kw, *op.stride, *op.dilation, *op.padding[:2])
-    size, scale, shift = b.kernels.staged(geometry, shape[0] // op.groups) * n * x.shape[0], -1, -1
-    temporary = [b.room(size)] if size else []
-    bias = _data(op.bias)
+    # A convolution with what follows it into the place of `node`, or where that has another shape into its own, which is
+    # returned; shape: its result's.
+    (_, h, w), (outs, rows, cols), (_, ins, kh, kw), n = x.shape, shape, op.weight.shape, b.n
+    geometry, held = (h, w, rows, cols, kh, kw, *op.stride, *op.dilation, *op.padding[:2]), []
+
+    def room(size):
+        if not size:
+            return -1
+        held.append(b.room(size))
+        return held[-1].at
+    scale = shift = weights = products = -1
     if norm is not None:
-        channels = shape[0]
-        temporary += [b.room(channels), b.room(channels)]
-        scale, shift = (r.at for r in temporary[-2:])
-        b.emit("scale", scale, shift, *_statistics(norm), channels)
+        scale, shift = room(outs), room(outs)
+        b.emit("scale", scale, shift, *_statistics(norm), outs)
+    if _by_points(op, shape, b.kernels.lanes):
+        staged, weights, products = b.kernels.points(geometry, ins, outs)
+        staged, weights, products = room(n * staged), room(weights), room(n * products)
+    else:
+        staged = room(n * x.shape[0] * b.kernels.staged(geometry, outs // op.groups))
     y = b.room(n * math.prod(shape)) if node.shape != shape else None
-    b.emit("conv", b.of(x), temporary[0].at if size else -1, b.value(node) if y is None else y.at, op.weight.data, bias, scale,
-           shift, -1 if added is None else b.of(added), geometry, n, op.groups, relu)
-    for r in temporary:
+    b.emit("conv", b.of(x), staged, b.value(node) if y is None else y.at, op.weight.data, _data(op.bias), scale, shift,
+           -1 if added is None else b.of(added), geometry, n, op.groups, relu, weights, products)
+    for r in held:
         b.release(r)
     return y
 
