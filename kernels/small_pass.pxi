@@ -5,6 +5,7 @@ cdef class Pass:
     may be read and written; tasks, added in their order; run() for the numbers bound to its inputs. Places of what there is
     none of are -1, arrays None; what an array holds is read at every run."""
     cdef real_t* memory
+    cdef real_t* own            # scratch
     cdef SmallStep* steps
     cdef SmallInput inputs[SMALL_INPUTS]
     cdef idx n_steps, room, scratch, n_inputs, result, size
@@ -21,6 +22,7 @@ cdef class Pass:
 
     def __dealloc__(self):
         free(self.memory)
+        free(self.own)
         PyMem_Free(self.steps)
 
     cdef real_t* at(self, idx place) noexcept:
@@ -160,10 +162,10 @@ cdef class Pass:
         cdef Py_buffer views[SMALL_INPUTS]
         cdef idx i, held = 0
         cdef unsigned int mode
-        cdef real_t* scratch = NULL
         cdef SmallInput* a
-        if posix_memalign(<void**> &scratch, 64, (self.scratch + LANES) * sizeof(real_t)):
-            raise MemoryError()
+        if self.own == NULL and posix_memalign(<void**> &self.own, 64, (self.scratch + LANES) * sizeof(real_t)):
+            self.own = NULL
+            raise MemoryError(f"a forward pass could not allocate {self.scratch * sizeof(real_t)} bytes")
         try:
             for i in range(self.n_inputs):
                 a = self.inputs + i
@@ -176,13 +178,15 @@ cdef class Pass:
                 for i in range(self.n_inputs):
                     small_input(self.inputs + i, <const char*> views[i].buf)
                 for i in range(self.n_steps):
-                    self.steps[i].task(&self.steps[i].job, scratch, 0, self.steps[i].units)
+                    self.steps[i].task(&self.steps[i].job, self.own, 0, self.steps[i].units)
                 float_mode_set(mode)
             memcpy(data(out), self.memory + self.result, self.size * sizeof(real_t))
         finally:
-            free(scratch)
             for i in range(held):
                 PyBuffer_Release(&views[i])
+
+
+pass_inputs = SMALL_INPUTS
 
 
 def staged(tuple geometry, idx outs):

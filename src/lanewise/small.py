@@ -10,9 +10,10 @@ from .graph import Input, run_dtype, topological
 from .nodes import batchnorm, conv, dense, depthwise, elementwise, pool, resample, reshape, softmax
 from .plan import kept
 
-WORTH = 1 << 17         # multiply-adds of a sample from which it pays
+PART = 4                # a batch goes this way that fills no more than a quarter of the lanes: us of 1 and 4 samples, and in lanes, one
+                        # thread, AVX-512: 4-16-3 4.2, 4.5, 7.6; LeNet-5 13, 39, 74; CIFAR CNN 126, 448, 1086; MLP 784-256-128-10
+                        # 18, 47, 79
 POINTS_FROM = 8         # input channels from which Winograd's products pay
-PART = 4                # a batch goes this way that fills no more than a quarter of the lanes
 
 
 class _Room:
@@ -35,7 +36,7 @@ class _Builder:
             for i in node.inputs:
                 self._reads[i] += 1
         self._reads[output] += 1
-        self.folded = {node.inputs[node.op.term]: node for node in order if self._folds(node)}
+        self.folded = {node.inputs[node.op.term] for node in order if self._folds(node)}
         for node in order:
             if isinstance(node.op, Input):
                 self._input(node)
@@ -129,9 +130,8 @@ def _by_points(op, result, lanes):
     return 6 * -(-pixels // conv.TILE // lanes) + 2 < 3 * -(-pixels // lanes)
 
 
-def _convolve(b, node, x, op, shape, relu, norm=None, added=None):
-    # A convolution with what follows it into the place of `node`, or where that has another shape into its own, which is
-    # returned; shape: its result's.
+def _convolve(b, y, x, op, shape, relu, norm=None, added=None):
+    # A convolution of the node x, with what follows it, into the place y; shape: its result's.
     (_, h, w), (outs, rows, cols), (_, ins, kh, kw), n = x.shape, shape, op.weight.shape, b.n
     geometry, held = (h, w, rows, cols, kh, kw, *op.stride, *op.dilation, *op.padding[:2]), []
 
@@ -149,22 +149,21 @@ def _convolve(b, node, x, op, shape, relu, norm=None, added=None):
         staged, weights, products = room(n * staged), room(weights), room(n * products)
     else:
         staged = room(n * x.shape[0] * b.kernels.staged(geometry, outs // op.groups))
-    y = b.room(n * math.prod(shape)) if node.shape != shape else None
-    b.emit("conv", b.of(x), staged, b.value(node) if y is None else y.at, op.weight.data, _data(op.bias), scale, shift,
-           -1 if added is None else b.of(added), geometry, n, op.groups, relu, weights, products)
+    b.emit("conv", b.of(x), staged, y, op.weight.data, _data(op.bias), scale, shift, -1 if added is None else b.of(added),
+           geometry, n, op.groups, relu, weights, products)
     for r in held:
         b.release(r)
-    return y
 
 
 def _conv(b, node):
-    _convolve(b, node, node.inputs[0], node.op, node.shape, node.op.relu)
+    _convolve(b, b.value(node), node.inputs[0], node.op, node.shape, node.op.relu)
 
 
 def _conv_max_pool(b, node):
     op = node.op
     before = op.output(node)
-    y = _convolve(b, node, node.inputs[0], op, before, op.pool_relu)
+    y = b.room(b.n * math.prod(before))
+    _convolve(b, y.at, node.inputs[0], op, before, op.pool_relu)
     _pool(b, "max", op.pool, y.at, before, b.value(node), node.shape)
     b.release(y)
 
@@ -179,7 +178,7 @@ def _batch_norm(b, node):
     op = node.op
     x, others = node.inputs[op.term], [i for k, i in enumerate(node.inputs) if k != op.term]
     if x in b.folded:
-        _convolve(b, node, x.inputs[0], x.op, x.shape, op.relu, op, others[0] if others else None)
+        _convolve(b, b.value(node), x.inputs[0], x.op, x.shape, op.relu, op, others[0] if others else None)
         return
     y, size = b.value(node), b.n * math.prod(node.shape)
     b.emit("norm", b.of(x), y, *_statistics(op), b.n, x.shape[0], math.prod(x.shape[1:]))
@@ -264,13 +263,6 @@ def _fits(node):
     return type(op) in FORMS
 
 
-def _multiply_adds(node):
-    op = node.op
-    if isinstance(op, conv.Conv2d):
-        return op.weight.data.size * math.prod(node.shape[1:])
-    return op.weight.data.size if isinstance(op, dense.Linear) else 0
-
-
 class Small:
     """The passes of n samples through a graph: one for every thread that is in a call at the same time."""
 
@@ -295,9 +287,9 @@ class Small:
 def _made(node, feeds, n):
     # The Small of a node's graph for n samples; False where it is one for the engine.
     order, dtype = topological([node]), np.dtype(run_dtype([node], feeds))
-    if n * PART > _isa.engine(dtype.name).lanes or not all(map(_fits, order)) or sum(map(_multiply_adds, order)) < WORTH:
-        return False
-    return Small(node, dtype, n)
+    kernels = _isa.kernels("arrays", dtype.name)
+    fits = n * PART <= kernels.lanes and len(feeds) <= kernels.pass_inputs and all(map(_fits, order))
+    return Small(node, dtype, n) if fits else False
 
 
 def forward(node, feeds, n):
