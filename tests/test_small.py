@@ -302,6 +302,14 @@ def test_samples_do_not_touch(isa, dtype, any_batch, rng):
     assert_array_equal(passed(model, x), np.concatenate([passed(model, x[i:i + 1]) for i in range(len(x))]))
 
 
+def test_in_lanes(isa, rng):
+    """By the engine a sample's scores are the same to the last bit in a batch of any size."""
+    model, x = trained(models.cifar_cnn(), rng), rng.standard_normal((9, 3, 32, 32)).astype(np.float32)
+    scores = model(x).in_lanes()
+    for n in (1, 3):
+        assert_array_equal(model(x[:n]).in_lanes(), scores[:n])
+
+
 def test_one_pass_for_a_graph(monkeypatch, rng):
     """A module whose forward() is called anew each time keeps its pass."""
     made = []
