@@ -72,14 +72,14 @@ cdef class Pass:
             self.tiles(small_products(&p))
             self.step(small_point_result, n * a.outs).job.points = p
             return
-        if small_layout(a):
+        if small_layout(a, False):
             self.step(small_stage, n * groups * a.ins).job.conv = a[0]
         else:
             a.staged = self.at(x)
         self.tiles(a[0])
 
     cdef int tiles(self, SmallConv a) except -1:
-        self.step(small_conv, small_units(&a), a.w.kh * a.w.kw * sizeof(idx) // sizeof(real_t)).job.conv = a
+        self.step(small_conv, small_units(&a), small_offsets(&a.w)).job.conv = a
         return 0
 
     def dense(self, idx x, idx y, weight, bias, idx n, bint relu):
@@ -187,14 +187,6 @@ cdef class Pass:
 
 
 pass_inputs = SMALL_INPUTS
-
-
-def staged(tuple geometry, idx outs):
-    """Numbers that a convolution with so many outputs a group needs for one channel of a sample's image, 0 where it reads the
-    image itself."""
-    cdef SmallConv a
-    a.w, a.outs = window(geometry), outs
-    return small_layout(&a)
 
 
 def points(tuple geometry, idx ins, idx outs):

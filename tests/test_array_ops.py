@@ -294,8 +294,9 @@ def test_the_chosen_algorithm_is_one_of_the_two(dtype, rng):
             assert_array_equal(a, b)
 
 
-def test_columns_too_many_for_scratch(dtype, rng, monkeypatch):
-    """Images whose columns no thread can keep, and single ones, go a chunk at a time: the same numbers."""
+def test_too_large_for_scratch(dtype, rng, monkeypatch):
+    """Images that no thread can stage by itself, and single ones, are shared by all; columns go a chunk at a time: the same
+    numbers."""
     from lanewise.ops import conv
     x, w, b = (rng.integers(-4, 5, s).astype(dtype) for s in ((5, 4, 9, 8), (6, 2, 3, 3), (6,)))
     expected = ops.conv2d(x, w, b, padding=1, groups=2)

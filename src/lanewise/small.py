@@ -148,7 +148,7 @@ def _convolve(b, y, x, op, shape, relu, norm=None, added=None):
         staged, weights, products = b.kernels.points(geometry, ins, outs)
         staged, weights, products = room(n * staged), room(weights), room(n * products)
     else:
-        staged = room(n * x.shape[0] * b.kernels.staged(geometry, outs // op.groups))
+        staged = room(n * x.shape[0] * b.kernels.staged(geometry, outs // op.groups, False))
     b.emit("conv", b.of(x), staged, y, op.weight.data, _data(op.bias), scale, shift, -1 if added is None else b.of(added),
            geometry, n, op.groups, relu, weights, products)
     for r in held:
