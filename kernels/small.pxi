@@ -211,3 +211,20 @@ cdef struct SmallStep:
     SmallJob job
 
 cdef enum: SMALL_INPUTS = 16
+
+
+cdef void small_steps(const SmallStep* steps, idx n, char* own, idx size, barrier_t* barrier, int t, int threads) noexcept nogil:
+    # One thread's part of n steps, with `size` bytes of scratch a thread: in each of a step's units, then all wait.
+    cdef const SmallStep* s
+    cdef idx i
+    cdef unsigned int mode = float_mode_flush()
+    if t < TEAM_SEEN:
+        cpus[t] = this_cpu()
+    if 0 < t < TEAM_SEEN:
+        keep_apart(cpus, t, threads)
+    for i in range(n):
+        s = steps + i
+        s.task(&s.job, <real_t*> (own + t * size), share(s.units, t, threads), share(s.units, t + 1, threads))
+        if threads > 1:
+            team_barrier(barrier, threads)
+    float_mode_set(mode)

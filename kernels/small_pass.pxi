@@ -5,7 +5,8 @@ cdef class Pass:
     may be read and written; tasks, added in their order; run() for the numbers bound to its inputs. Places of what there is
     none of are -1, arrays None; what an array holds is read at every run."""
     cdef real_t* memory
-    cdef real_t* own            # scratch
+    cdef char* own              # scratch of `owns` threads
+    cdef int owns
     cdef SmallStep* steps
     cdef SmallInput inputs[SMALL_INPUTS]
     cdef idx n_steps, room, scratch, n_inputs, result, size
@@ -156,16 +157,28 @@ cdef class Pass:
         cdef SmallStep* s = self.step(small_copy, rows)
         s.job.copy.x, s.job.copy.y, s.job.copy.row, s.job.copy.pitch = self.at(x), self.at(y), row, pitch
 
-    def run(self, list arrays, out):
-        """Write the result to `out`, an array of the kernels' number type, for C-contiguous arrays bound to the inputs. One call
-        at a time."""
+    cdef char* room_of(self, int threads) except NULL:
+        # Scratch for so many threads, all_scratch() bytes each.
+        if threads > self.owns:
+            free(self.own)
+            self.own, self.owns = NULL, 0
+            if posix_memalign(<void**> &self.own, 64, threads * self.all_scratch()):
+                raise MemoryError(f"a forward pass could not allocate {threads * self.all_scratch()} bytes")
+            self.owns = threads
+        return self.own
+
+    cdef idx all_scratch(self) noexcept:
+        return (self.scratch * sizeof(real_t) + 127) // 64 * 64
+
+    def run(self, list arrays, out, int threads):
+        """Write the result to `out`, an array of the kernels' number type, for C-contiguous arrays bound to the inputs; its bits
+        are the same for any number of threads. One call at a time."""
         cdef Py_buffer views[SMALL_INPUTS]
-        cdef idx i, held = 0
-        cdef unsigned int mode
+        cdef barrier_t barrier
+        cdef idx i, held = 0, size = self.all_scratch()
+        cdef char* own = self.room_of(threads)
         cdef SmallInput* a
-        if self.own == NULL and posix_memalign(<void**> &self.own, 64, (self.scratch + LANES) * sizeof(real_t)):
-            self.own = NULL
-            raise MemoryError(f"a forward pass could not allocate {self.scratch * sizeof(real_t)} bytes")
+        memset(&barrier, 0, sizeof(barrier))
         try:
             for i in range(self.n_inputs):
                 a = self.inputs + i
@@ -174,12 +187,14 @@ cdef class Pass:
                 if views[i].len < a.size * (<idx> sizeof(real_t) if a.scale == NULL else 1):
                     raise ValueError("an array bound to a forward pass is too short")
             with nogil:
-                mode = float_mode_flush()
                 for i in range(self.n_inputs):
                     small_input(self.inputs + i, <const char*> views[i].buf)
-                for i in range(self.n_steps):
-                    self.steps[i].task(&self.steps[i].job, self.own, 0, self.steps[i].units)
-                float_mode_set(mode)
+                if threads == 1:
+                    small_steps(self.steps, self.n_steps, own, size, &barrier, 0, 1)
+                else:
+                    with parallel(num_threads=threads):
+                        small_steps(self.steps, self.n_steps, own, size, &barrier, openmp.omp_get_thread_num(),
+                                    openmp.omp_get_num_threads())
             memcpy(data(out), self.memory + self.result, self.size * sizeof(real_t))
         finally:
             for i in range(held):

@@ -274,7 +274,7 @@ def test_against_torch(any_batch, rng):
 
 
 def test_calls_at_once(rng):
-    """Threads that call one model at the same time get the scores of their own images, to the last bit those of one thread."""
+    """Threads that call one model at the same time get the scores of their own images."""
     model = trained(models.lenet5(), rng)
     images = rng.standard_normal((4, 1, 1, 28, 28)).astype(np.float32)
     expected, wrong = [model(x).numpy() for x in images], []
@@ -289,8 +289,21 @@ def test_calls_at_once(rng):
     for t in callers:
         t.join()
     assert not wrong
-    lw.set_num_threads(2)
-    assert_array_equal(model(images[0]).numpy(), expected[0])
+
+
+@pytest.mark.parametrize("make", [Everything, models.resnet20], ids=lambda m: m.__name__)
+def test_threads(make, isa, dtype, any_batch, monkeypatch, rng):
+    """Scores of two and three threads are those of one, to the last bit, however small the tasks."""
+    monkeypatch.setattr(small, "SHARED", 0)
+    model, x = trained(make(), rng), rng.standard_normal((2, 3, 32, 32)).astype(dtype)
+    if dtype == np.float64:
+        model.double()
+    scores = []
+    for n in (1, 2, 3):
+        lw.set_num_threads(n)
+        scores.append(passed(model, x))
+    assert_array_equal(scores[1], scores[0])
+    assert_array_equal(scores[2], scores[0])
 
 
 def test_samples_do_not_touch(isa, dtype, any_batch, rng):

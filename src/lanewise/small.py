@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from . import _isa
+from . import _isa, threads
 from .fuse import fuse
 from .graph import Input, run_dtype, topological
 from .nodes import batchnorm, conv, dense, depthwise, elementwise, pool, resample, reshape, softmax
@@ -13,6 +13,7 @@ from .plan import kept
 PART = 4                # a batch goes this way that fills no more than a quarter of the lanes: us of 1 and 4 samples, and in lanes, one
                         # thread, AVX-512: 4-16-3 4.2, 4.5, 7.6; LeNet-5 13, 39, 74; CIFAR CNN 126, 448, 1086; MLP 784-256-128-10
                         # 18, 47, 79
+SHARED = 1 << 24        # multiply-adds of a pass from which threads share its tasks, about 0.2 ms of one
 POINTS_FROM = 8         # input channels from which Winograd's products pay
 
 
@@ -263,12 +264,20 @@ def _fits(node):
     return type(op) in FORMS
 
 
+def _multiply_adds(node):
+    op = node.op
+    if isinstance(op, conv.Conv2d):
+        return op.weight.data.size * math.prod(node.shape[1:])
+    return op.weight.data.size if isinstance(op, dense.Linear) else 0
+
+
 class Small:
     """The passes of n samples through a graph: one for every thread that is in a call at the same time."""
 
     def __init__(self, output, dtype, n):
         self.shape, self.dtype = (n, *output.shape), dtype
         self._builder, self._idle = _Builder(fuse([output])[0][0], dtype, n), []
+        self._shared = n * sum(map(_multiply_adds, topological([output]))) >= SHARED
 
     def run(self, feeds):
         """The numbers (n, ...) for what is bound to the inputs."""
@@ -278,7 +287,8 @@ class Small:
         except IndexError:
             program = self._builder.program()
         try:
-            program.run([f.array if f.index is None else f.array[f.index] for f in feeds], y)
+            program.run([f.array if f.index is None else f.array[f.index] for f in feeds], y,
+                        threads.get_num_threads() if self._shared else 1)
         finally:
             self._idle.append(program)
         return y
