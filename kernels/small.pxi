@@ -213,7 +213,8 @@ cdef struct SmallStep:
 cdef enum: SMALL_INPUTS = 16
 
 
-cdef void small_steps(const SmallStep* steps, idx n, char* own, idx size, barrier_t* barrier, int t, int threads) noexcept nogil:
+cdef void small_steps(const SmallStep* steps, idx n, char* own, idx size, barrier_t* barrier, int t,
+                      int threads) noexcept nogil:
     # One thread's part of n steps, with `size` bytes of scratch a thread: in each of a step's units, then all wait.
     cdef const SmallStep* s
     cdef idx i

@@ -1,7 +1,7 @@
 # The program of a forward pass: memory, and tasks in their order. lanewise.small puts it together.
 
 cdef class Pass:
-    """The forward pass of n samples: values (N, ...) at places in a memory of so many numbers, each followed by `lanes` * 2 that
+    """The forward pass of n samples: values (N, ...) at places in a memory of so many numbers, each followed by 2 LANES that
     may be read and written; tasks, added in their order; run() for the numbers bound to its inputs. Places of what there is
     none of are -1, arrays None; what an array holds is read at every run."""
     cdef real_t* memory
@@ -56,8 +56,8 @@ cdef class Pass:
 
     def conv(self, idx x, idx staged, idx y, weight, bias, idx scale, idx shift, idx added, tuple geometry, idx n, idx groups,
              bint relu, idx weights, idx products):
-        """A convolution, weight (O, C / groups, KH, KW); geometry: as im2col has it. staged: as many numbers as staged() says for
-        every channel of n samples; with weights and products it goes by points: as many numbers as points() says."""
+        """A convolution, weight (O, C / groups, KH, KW); geometry: as im2col has it. staged: as many numbers as staged() says
+        for every channel of n samples; with weights and products it goes by points: as many numbers as points() says."""
         cdef SmallPoints p
         cdef SmallConv* a = &p.conv
         memset(&p, 0, sizeof(p))
@@ -171,8 +171,8 @@ cdef class Pass:
         return (self.scratch * sizeof(real_t) + 127) // 64 * 64
 
     def run(self, list arrays, out, int threads):
-        """Write the result to `out`, an array of the kernels' number type, for C-contiguous arrays bound to the inputs; its bits
-        are the same for any number of threads. One call at a time."""
+        """Write the result to `out`, an array of the kernels' number type, for C-contiguous arrays bound to the inputs; its
+        bits are the same for any number of threads. One call at a time."""
         cdef Py_buffer views[SMALL_INPUTS]
         cdef barrier_t barrier
         cdef idx i, held = 0, size = self.all_scratch()

@@ -14,8 +14,8 @@ from lanewise import _isa, models, nn, small
 FORWARD = small.forward
 EVERY = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 # what cases of these names are made of has a pass
-TAKEN = ("Conv2d", "AdaptiveAvgPool2d", "MaxPool2d", "AvgPool2d", "Linear", "ReLU", "Softmax", "Identity", "Flatten", "a + b images",
-         "a + a", "reshape", "concat")
+TAKEN = ("Conv2d", "AdaptiveAvgPool2d", "MaxPool2d", "AvgPool2d", "Linear", "ReLU", "Softmax", "Identity", "Flatten",
+         "a + b images", "a + a", "reshape", "concat")
 
 
 class Everything(nn.Module):
@@ -103,7 +103,7 @@ def test_every_operation(case, isa, dtype, any_batch, rng):
     model = build(case, dtype, rng)
     for n in few(dtype):
         arrays = [rng.standard_normal((n, *s)).astype(dtype) for s in case.shapes]
-        expected = case.reference(*(a.astype(np.float64) for a in arrays), *(p.data.astype(np.float64) for p in model.parameters()))
+        expected = case.reference(*(a.astype(np.float64) for a in (*arrays, *(p.data for p in model.parameters()))))
         out = passed(model, *arrays)
         assert out is not None or not case.name.startswith(TAKEN)
         if out is not None:
@@ -154,9 +154,9 @@ def test_convolutions(shape, isa, dtype, any_batch, rng, direct):
 
 
 # by Winograd's points: channels, outputs, (KH, KW), (H, W), more
-POINTS = [(8, 8, (3, 3), (16, 16), {"padding": 1}), (9, 13, (3, 3), (7, 22), {}), (16, 6, (3, 3), (33, 12), {"padding": (0, 1)}),
-          (8, 7, (2, 3), (17, 20), {"padding": (3, 1)}), (12, 9, (3, 3), (20, 12), {"padding": 3, "dilation": (2, 1)}),
-          (8, 4, (1, 3), (32, 14), {})]
+POINTS = [(8, 8, (3, 3), (16, 16), {"padding": 1}), (9, 13, (3, 3), (7, 22), {}),
+          (16, 6, (3, 3), (33, 12), {"padding": (0, 1)}), (8, 7, (2, 3), (17, 20), {"padding": (3, 1)}),
+          (12, 9, (3, 3), (20, 12), {"padding": 3, "dilation": (2, 1)}), (8, 4, (1, 3), (32, 14), {})]
 
 
 @pytest.mark.parametrize("shape", POINTS, ids=str)
@@ -175,7 +175,7 @@ def test_points(shape, isa, dtype, any_batch, rng):
 
 
 class Normalised(nn.Module):
-    """Batch normalisation after a convolution, with a sum and without, alone, and where something else reads the convolution."""
+    """Batch normalisation after a convolution, with a sum and without, alone, and where something else reads it."""
 
     def __init__(self, way):
         super().__init__()
@@ -201,7 +201,8 @@ def test_batch_norm(way, isa, dtype, any_batch, rng):
         model.double()
 
     def norm(y):
-        w, b = (1.0, 0.0) if model.norm.weight is None else (p.data[:, None, None] for p in (model.norm.weight, model.norm.bias))
+        own = model.norm.weight, model.norm.bias
+        w, b = (1.0, 0.0) if own[0] is None else (p.data[:, None, None] for p in own)
         mean, var = (b.data[:, None, None].astype(np.float64) for b in (model.norm.running_mean, model.norm.running_var))
         return (y - mean) / np.sqrt(var + model.norm.eps) * w + b
     for n in few(dtype):
@@ -235,8 +236,8 @@ def test_products_and_sequences(isa, dtype, any_batch, rng):
 
 def test_not_a_number(isa, dtype, any_batch, rng, direct, monkeypatch):
     """NaN and infinity pass through convolution, ReLU and max-pool to where the engine has them."""
-    model = trained(nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 9, 3), nn.BatchNorm2d(9),
-                                  nn.ReLU(), nn.MaxPool2d(3, 2)), rng)
+    model = trained(nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 9, 3),
+                                  nn.BatchNorm2d(9), nn.ReLU(), nn.MaxPool2d(3, 2)), rng)
     if dtype == np.float64:
         model.double()
     x = rng.standard_normal((1, 2, 24, 20)).astype(dtype)
@@ -261,9 +262,9 @@ def test_against_torch(any_batch, rng):
 
     def network(lib):
         return lib.Sequential(lib.Conv2d(3, 16, 3, padding=1, bias=False), lib.BatchNorm2d(16), lib.ReLU(), lib.MaxPool2d(2),
-                              lib.Conv2d(16, 24, 5, stride=2, padding=2), lib.ReLU(), lib.Conv2d(24, 24, 3, groups=24, padding=1),
-                              lib.Tanh(), lib.AvgPool2d(2), lib.Flatten(), lib.Linear(384, 40), lib.Sigmoid(), lib.Linear(40, 10),
-                              lib.LogSoftmax(1))
+                              lib.Conv2d(16, 24, 5, stride=2, padding=2), lib.ReLU(),
+                              lib.Conv2d(24, 24, 3, groups=24, padding=1), lib.Tanh(), lib.AvgPool2d(2), lib.Flatten(),
+                              lib.Linear(384, 40), lib.Sigmoid(), lib.Linear(40, 10), lib.LogSoftmax(1))
     mine, theirs = trained(network(nn), rng), network(torch.nn).eval()
     theirs.load_state_dict({k: torch.from_numpy(v) for k, v in mine.state_dict().items()})
     for n in few(np.dtype("float32")):

@@ -202,8 +202,8 @@ class Value(Arithmetic):
         return self.in_lanes() if self._result is None else self._result
 
     def in_lanes(self) -> Array:
-        """The numbers as numpy() gives them, by the engine for a few samples too: those of a sample are then the same to the last
-        bit in a batch of any size, and take longer."""
+        """The numbers as numpy() gives them, by the engine for a few samples too: those of a sample are then the same to the
+        last bit in a batch of any size, and take longer."""
         from .plan import plan_for
         plan, feeds = plan_for([self.node], [], False, self.feeds)
         result = plan.run(feeds, self.n or 1)[0][0]

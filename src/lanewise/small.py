@@ -1,5 +1,5 @@
-"""The forward pass of a few samples, vectors over pixels and outputs: in the engine most lanes would be empty. One compiled call
-of kernels/small_pass.pxi."""
+"""The forward pass of a few samples, vectors over pixels and outputs: in the engine most lanes would be empty. One compiled
+call of kernels/small_pass.pxi."""
 import math
 
 import numpy as np
@@ -10,9 +10,9 @@ from .graph import Input, run_dtype, topological
 from .nodes import batchnorm, conv, dense, depthwise, elementwise, pool, resample, reshape, softmax
 from .plan import kept
 
-PART = 4                # a batch goes this way that fills no more than a quarter of the lanes: us of 1 and 4 samples, and in lanes, one
-                        # thread, AVX-512: 4-16-3 4.2, 4.5, 7.6; LeNet-5 13, 39, 74; CIFAR CNN 126, 448, 1086; MLP 784-256-128-10
-                        # 18, 47, 79
+PART = 4                # a batch goes this way that fills no more than a quarter of the lanes. us of 1 and of 4 samples, and in
+                        # lanes (one thread, AVX-512): 4-16-3 4.2, 4.5, 7.6; MLP 784-256-128-10 18, 47, 79; LeNet-5 13, 39, 74;
+                        # CIFAR CNN 126, 448, 1086
 SHARED = 1 << 24        # multiply-adds of a pass from which threads share its tasks, about 0.2 ms of one
 POINTS_FROM = 8         # input channels from which Winograd's products pay
 
@@ -30,7 +30,7 @@ class _Builder:
 
     def __init__(self, output, dtype, n):
         self.kernels, self.dtype, self.n = _isa.kernels("arrays", dtype.name), dtype, n
-        self.calls, self.inputs, self.top, self._free, self._rooms = [], [], 0, [], {}
+        self.calls, self.top, self._free, self._rooms = [], 0, [], {}
         order = topological([output])
         self._reads = {node: 0 for node in order}
         for node in order:
