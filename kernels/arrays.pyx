@@ -1,7 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """The array functions' kernels: C-contiguous arrays of one number type, checked by the caller (lanewise.ops); tasks over
 threads. Which numbers a task takes never changes what it computes: the results are the same for any number of threads."""
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBuffer_Release, PyObject_GetBuffer
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.ref cimport PyObject
 from cython.parallel cimport parallel
 cimport openmp
@@ -84,5 +85,9 @@ include "arrays_norm.pxi"
 include "arrays_matmul.pxi"
 include "arrays_columns.pxi"
 include "arrays_pool.pxi"
+include "small_conv.pxi"
+include "small_winograd.pxi"
+include "small.pxi"
+include "small_pass.pxi"
 
 lanes = LANES

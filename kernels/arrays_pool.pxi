@@ -345,39 +345,41 @@ cdef void adaptive_planes_backward(const void* job, real_t* scratch, idx first, 
                         dx[c] += g
 
 
+cdef task_t pool_task(str name, const Pooling* p, idx* scratch) except NULL:
+    # The task over planes, and the numbers of scratch that it needs.
+    cdef const Window* a = &p.w
+    cdef bint halves = a.kh == a.kw == a.sh == a.sw == 2 and a.dh == a.dw == 1 and a.top == a.left == 0 \
+        and 2 * a.oh <= a.h and 2 * a.ow <= a.w
+    scratch[0] = pooled_row(a) + 2 * a.ow
+    if name == "max":
+        if p.where:
+            scratch[0] = a.kh * phase_pitch(a) * a.sw + 2 * LANES + 2 * a.kw
+            return max_places
+        return max_planes_2x2 if halves else max_planes
+    if name == "max_backward":
+        return max_planes_backward
+    if name == "avg":
+        return avg_planes_2x2 if halves else avg_planes
+    if name == "avg_backward":
+        return avg_planes_backward
+    if name == "adaptive":
+        return whole_planes if a.oh == a.ow == 1 else adaptive_planes
+    return adaptive_planes_backward
+
+
 def pool(str name, x, y, where, idx planes, tuple geometry, idx count_pad, idx divisor, int threads):
     """"max", "avg" or "adaptive" pooling of planes x into y, or with "_backward" their gradient from x = dy into y = dx.
     geometry: as im2col has it."""
     cdef Pooling p
-    cdef Window* a = &p.w
-    cdef task_t task
     cdef idx scratch
-    cdef bint halves
+    cdef task_t task
     p.w = window(geometry)
     p.x = <const real_t*> data(x)
     p.y = <real_t*> data(y)
     p.where = <int64_t*> data(where)
     p.count_pad = count_pad
     p.divisor = divisor
-    scratch = pooled_row(a) + 2 * a.ow
-    halves = a.kh == a.kw == a.sh == a.sw == 2 and a.dh == a.dw == 1 and a.top == a.left == 0 \
-        and 2 * a.oh <= a.h and 2 * a.ow <= a.w
-    if name == "max":
-        if p.where:
-            task = max_places
-            scratch = a.kh * phase_pitch(a) * a.sw + 2 * LANES + 2 * a.kw
-        else:
-            task = max_planes_2x2 if halves else max_planes
-    elif name == "max_backward":
-        task = max_planes_backward
-    elif name == "avg":
-        task = avg_planes_2x2 if halves else avg_planes
-    elif name == "avg_backward":
-        task = avg_planes_backward
-    elif name == "adaptive":
-        task = whole_planes if a.oh == a.ow == 1 else adaptive_planes
-    else:
-        task = adaptive_planes_backward
+    task = pool_task(name, &p, &scratch)
     run(task, &p, planes, threads, scratch)
 
 

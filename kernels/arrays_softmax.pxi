@@ -201,9 +201,22 @@ cdef void softmax_blocks(const void* job, real_t* scratch, idx first, idx last) 
             lanes_out(a, g, a.out, at, n)
 
 
+cdef task_t softmax_task(const Axis* a, idx* units, idx* scratch) except NULL:
+    # The task, its units, and the numbers of scratch that it needs.
+    if a.inner == 1 and a.size > SHORT:
+        units[0] = a.outer
+        scratch[0] = 0
+        return softmax_rows
+    units[0] = a.outer * blocks(a.inner) if a.inner > 1 else blocks(a.outer)
+    scratch[0] = 2 * a.size * LANES
+    return softmax_blocks
+
+
 def softmax(a, dy, out, idx outer, idx size, idx inner, bint log, int threads):
     """softmax (or its logarithm) of a = x; with dy its gradient from a = y. out may be a or dy."""
     cdef Axis axis
+    cdef idx units, scratch
+    cdef task_t task
     axis.a = <const real_t*> data(a)
     axis.dy = <const real_t*> data(dy)
     axis.out = <real_t*> data(out)
@@ -211,8 +224,5 @@ def softmax(a, dy, out, idx outer, idx size, idx inner, bint log, int threads):
     axis.size = size
     axis.inner = inner
     axis.log = log
-    if inner == 1 and size > SHORT:
-        run(softmax_rows, &axis, outer, threads)
-    else:
-        run(softmax_blocks, &axis, outer * ((inner + LANES - 1) // LANES) if inner > 1 else (outer + LANES - 1) // LANES,
-            threads, 2 * size * LANES)
+    task = softmax_task(&axis, &units, &scratch)
+    run(task, &axis, units, threads, scratch)

@@ -213,6 +213,19 @@ LANE void lane_unzip(lane_t a, lane_t b, lane_t *even, lane_t *odd) {
     *even = lane_pick(a, b, places);
     *odd = lane_pick(a, b, places + 1);
 }
+/* Its inverse: numbers 0 of a and b, 1 of a and b, ... */
+LANE void lane_zip(lane_t a, lane_t b, lane_t *low, lane_t *high) {
+    const mask_t places = LANE_LOW;
+    *low = lane_pick(a, b, places);
+    *high = lane_pick(a, b, places + LANES / 2);
+}
+/* a, b, c one after the other, taken apart: y[j] is numbers j, j + 3, j + 6, ... */
+LANE void lane_unzip3(lane_t a, lane_t b, lane_t c, lane_t *y) {
+    for (int j = 0; j < 3; j++) {
+        const mask_t own = mask_iota(), at = own * 3 + j, near = at < 2 * LANES;
+        y[j] = lane_pick(lane_pick(a, b, at & (2 * LANES - 1)), c, (near & own) | (~near & (at - LANES)));
+    }
+}
 /* Lanes 0 and 1, 2 and 3, ... exchanged. */
 LANE lane_t lane_swap(lane_t a) { const mask_t places = mask_iota() ^ 1; return lane_pick(a, a, places); }
 /* LANES x LANES transpose: log2(LANES) rounds of interleaving row i with row i + LANES/2. */

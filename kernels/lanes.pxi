@@ -59,6 +59,8 @@ cdef extern from "lanes.h" nogil:
     void mask_store(bits_t*, mask_t)
     lane_t lane_swap(lane_t)
     void lane_unzip(lane_t, lane_t, lane_t*, lane_t*)
+    void lane_zip(lane_t, lane_t, lane_t*, lane_t*)
+    void lane_unzip3(lane_t, lane_t, lane_t, lane_t*)
     enum: PART_BITS
     mask_t mask_load(const bits_t*)
     mask_t mask_carry(mask_t, bits_t, lane_t*)

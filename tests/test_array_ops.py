@@ -1,5 +1,6 @@
 """Every array function of tests/op_table.py, forward and backward, on every build; ugly inputs; PyTorch."""
 import multiprocessing
+import subprocess
 import sys
 
 import mpmath
@@ -294,8 +295,9 @@ def test_the_chosen_algorithm_is_one_of_the_two(dtype, rng):
             assert_array_equal(a, b)
 
 
-def test_columns_too_many_for_scratch(dtype, rng, monkeypatch):
-    """Images whose columns no thread can keep, and single ones, go a chunk at a time: the same numbers."""
+def test_too_large_for_scratch(dtype, rng, monkeypatch):
+    """Images that no thread can stage by itself, and single ones, are shared by all; columns go a chunk at a time: the same
+    numbers."""
     from lanewise.ops import conv
     x, w, b = (rng.integers(-4, 5, s).astype(dtype) for s in ((5, 4, 9, 8), (6, 2, 3, 3), (6,)))
     expected = ops.conv2d(x, w, b, padding=1, groups=2)
@@ -354,3 +356,35 @@ def test_a_forked_child_computes_the_same(rng):
     assert child.exitcode == 0
     for a, b in zip(got, expected):
         assert_array_equal(a, b)
+
+
+BEYOND = """
+import ctypes, mmap
+import numpy as np
+from lanewise import _isa, ops
+
+def at_the_end(a):
+    # The same numbers, and behind them a page that no one may read.
+    room = -(-max(a.nbytes, 1) // 4096) * 4096
+    m = mmap.mmap(-1, room + 4096)
+    base = ctypes.addressof(ctypes.c_char.from_buffer(m))
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(base + room), 4096, 0) == 0
+    b = np.frombuffer(m, a.dtype, a.size, room - a.nbytes).reshape(a.shape)
+    b[...] = a
+    return b
+
+rng = np.random.default_rng(0)
+for _isa.isa in _isa.supported():
+    for n, c, o, k, size, kw in [(n, *s) for n in (1, 3) for s in (
+            (3, 7, 3, 9, {}), (4, 9, 1, 9, {}), (2, 2, 1, 9, {}), (4, 9, 1, 16, {}), (3, 3, 3, 7, {"stride": 2, "groups": 3}),
+            (2, 3, 5, 13, {"stride": 3, "padding": 2}), (2, 30, 3, 8, {"dilation": 2}), (5, 6, 3, 32, {"padding": 1}))]:
+        arrays = [rng.integers(-3, 4, s).astype(np.float32) for s in ((n, c, size, size), (o, c // kw.get("groups", 1), k, k), (o,))]
+        assert (ops.conv2d(*map(at_the_end, arrays), **kw) == ops.conv2d(*arrays, **kw)).all()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect")
+def test_conv2d_reads_nothing_beyond_its_arrays():
+    """In a process of its own, which would die of it."""
+    done = subprocess.run([sys.executable, "-c", BEYOND], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

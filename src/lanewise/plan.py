@@ -20,9 +20,9 @@ MOST_PLANS = 32                         # kept by a model's first parameter, or 
 _plans = OrderedDict()
 
 
-def plan_for(nodes, losses, backward, feeds):
-    """The plan that computes `nodes`, and the losses [(weight, op)] on them, built or found; and the feeds in its order."""
-    local = (tuple((w, op.key()) for w, op in losses), backward, storage_version(), _isa.isa)
+def kept(nodes, local, feeds, make):
+    """What `make` makes of a graph, built or found, and the feeds in its order; local: what it depends on beside the graph."""
+    local = (*local, storage_version(), _isa.isa)
     if len(nodes) == 1:
         found = nodes[0].plans.get(local)
         if found is not None:
@@ -34,7 +34,7 @@ def plan_for(nodes, losses, backward, feeds):
     plans = next((p.plans for n in order for p in n.op.params), _plans)
     plan = plans.get(key)
     if plan is None:
-        plan = plans[key] = Plan(nodes, losses, backward, run_dtype(nodes, feeds))
+        plan = plans[key] = make()
         while len(plans) > MOST_PLANS:
             plans.popitem(last=False)
     else:
@@ -43,6 +43,12 @@ def plan_for(nodes, losses, backward, feeds):
     if len(nodes) == 1:
         nodes[0].plans[local] = plan, inputs
     return plan, [feeds[i] for i in inputs]
+
+
+def plan_for(nodes, losses, backward, feeds):
+    """The plan that computes `nodes`, and the losses [(weight, op)] on them, built or found; and the feeds in its order."""
+    local = (tuple((w, op.key()) for w, op in losses), backward)
+    return kept(nodes, local, feeds, lambda: Plan(nodes, losses, backward, run_dtype(nodes, feeds)))
 
 
 class Builder:

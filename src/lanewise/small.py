@@ -1,56 +1,251 @@
-"""The forward pass of a few samples by the array functions: in the engine most lanes would be empty."""
+"""The forward pass of a few samples, vectors over pixels and outputs: in the engine most lanes would be empty. One compiled
+call of kernels/small_pass.pxi."""
 import math
 
 import numpy as np
 
-from . import ops
-from ._isa import engine
+from . import _isa, threads
+from .fuse import fuse
 from .graph import Input, run_dtype, topological
 from .nodes import batchnorm, conv, dense, depthwise, elementwise, pool, resample, reshape, softmax
-from .parameter import storage_version
+from .plan import kept
 
-WORTH = 1 << 21         # multiply-adds of a sample from which it pays: a LeNet (0.3 million) is as fast in lanes
-PART = 4                # a batch goes this way that fills no more than a quarter of the lanes. CIFAR CNN, one thread, AVX-512: 1 sample 0.28 ms and 1.50 in
-                        # lanes, 4 samples 0.91, 8 samples 1.65
-
-
-def _conv2d(op, x):
-    top, left, bottom, right = op.padding
-    if (top, left) != (bottom, right):
-        x, top, left = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right))), 0, 0
-    return ops.conv2d(x, op.weight.data, None if op.bias is None else op.bias.data, op.stride, (top, left), op.dilation,
-                      op.groups)
+PART = 4                # a batch goes this way that fills no more than a quarter of the lanes. us of 1 and of 4 samples, and in
+                        # lanes (one thread, AVX-512): 4-16-3 4.2, 4.5, 7.6; MLP 784-256-128-10 18, 47, 79; LeNet-5 13, 39, 74;
+                        # CIFAR CNN 126, 448, 1086
+SHARED = 1 << 24        # multiply-adds of a pass from which threads share its tasks, about 0.2 ms of one
+POINTS_FROM = 8         # input channels from which Winograd's products pay
 
 
-def _linear(op, x):
-    weight = op.weight.data
-    return ops.linear(x, weight.T if op.transposed else weight, None if op.bias is None else op.bias.data)
+class _Room:
+    """A place in the memory, and how many still read it; `at` -1: none."""
+    __slots__ = ("at", "size", "readers")
+
+    def __init__(self, at, size):
+        self.at, self.size, self.readers = at, size, 0
 
 
-def _batch_norm(op, x):
-    weight, bias = (None if p is None else p.data for p in (op.weight, op.bias))
-    return ops.batch_norm(x, op.running[0].data, op.running[1].data, weight, bias, eps=op.eps)
+class _Builder:
+    """Lays out the memory and lists the tasks, [(method of Pass, arguments)], for n samples."""
+
+    def __init__(self, output, dtype, n):
+        self.kernels, self.dtype, self.n = _isa.kernels("arrays", dtype.name), dtype, n
+        self.calls, self.top, self._free, self._rooms = [], 0, [], {}
+        order = topological([output])
+        self._reads = {node: 0 for node in order}
+        for node in order:
+            for i in node.inputs:
+                self._reads[i] += 1
+        self._reads[output] += 1
+        self.folded = {node.inputs[node.op.term] for node in order if self._folds(node)}
+        for node in order:
+            if isinstance(node.op, Input):
+                self._input(node)
+            elif node not in self.folded:
+                FORMS[type(node.op)](self, node)
+            else:
+                continue
+            for i in self.read(node):
+                self.release(self._rooms[i])
+        self.result = self._rooms[output].at, n * math.prod(output.shape)
+
+    def _folds(self, node):
+        # Batch normalisation of a convolution that nothing else reads: what follows the sums.
+        before = node.inputs[node.op.term] if type(node.op) is batchnorm.BatchNorm else None
+        return before is not None and type(before.op) in CONVOLUTIONS and not before.op.relu and self._reads[before] == 1
+
+    def read(self, node):
+        """The nodes whose numbers a node's tasks read."""
+        return [i for j in node.inputs for i in (j.inputs if j in self.folded else (j,))]
+
+    def room(self, size):
+        """A place for `size` numbers: in one that is free again, or at the end."""
+        size = -(-size // self.kernels.lanes) * self.kernels.lanes + 2 * self.kernels.lanes
+        fits = min((r for r in self._free if r[1] >= size), key=lambda r: r[1], default=None)
+        if fits is None:
+            self.top += size
+            return _Room(self.top - size, size)
+        self._free.remove(fits)
+        if fits[1] > size:
+            self._free.append((fits[0] + size, fits[1] - size))
+        return _Room(fits[0], size)
+
+    def release(self, room):
+        """One reader less; without any the place is free."""
+        room.readers -= 1
+        if room.readers > 0:
+            return
+        at, size = room.at, room.size
+        for start, length in sorted(self._free):            # joined with its neighbours
+            if start + length == at or at + size == start:
+                self._free.remove((start, length))
+                at, size = min(at, start), size + length
+        self._free.append((at, size))
+
+    def value(self, node):
+        """Where a node's numbers go, (N, ...)."""
+        room = self._rooms[node] = self.room(self.n * math.prod(node.shape))
+        room.readers = self._reads[node]
+        return room.at
+
+    def same(self, node, like):
+        """The node has the numbers of another, where they are."""
+        room = self._rooms[node] = self._rooms[like]
+        room.readers += self._reads[node]
+
+    def of(self, node):
+        """Where a node's numbers are."""
+        return self._rooms[node].at
+
+    def emit(self, name, *args):
+        """A task more."""
+        self.calls.append((name, args))
+
+    def _input(self, node):
+        op, size = node.op, self.n * math.prod(node.shape)
+        channels = len(op.scale) // 2 if op.kind == "uint8" else 1
+        scale = np.array(op.scale, self.dtype) if op.kind == "uint8" else None
+        self.emit("input", self.value(node), size, scale, channels, math.prod(node.shape) // channels)
+
+    def program(self):
+        """A Pass of its own memory."""
+        program = self.kernels.Pass(self.top, *self.result)
+        for name, args in self.calls:
+            getattr(program, name)(*args)
+        return program
 
 
-def _unary(op, x):
+def _data(p):
+    return None if p is None else p.data
+
+
+def _statistics(op):
+    return op.running[0].data, op.running[1].data, _data(op.weight), _data(op.bias), op.eps
+
+
+def _by_points(op, result, lanes):
+    # Whether Winograd's products along rows pay: 6 for 12, and one vector in twelve of the sums for the weights.
+    (_, rows, cols), pixels = result, result[1] * result[2]
+    if op.points(result) not in (conv.TILE + 2, conv.SQUARE) or cols % conv.TILE or op.weight.shape[1] < POINTS_FROM:
+        return False
+    return 6 * -(-pixels // conv.TILE // lanes) + 2 < 3 * -(-pixels // lanes)
+
+
+def _convolve(b, y, x, op, shape, relu, norm=None, added=None):
+    # A convolution of the node x, with what follows it, into the place y; shape: its result's.
+    (_, h, w), (outs, rows, cols), (_, ins, kh, kw), n = x.shape, shape, op.weight.shape, b.n
+    geometry, held = (h, w, rows, cols, kh, kw, *op.stride, *op.dilation, *op.padding[:2]), []
+
+    def room(size):
+        if not size:
+            return -1
+        held.append(b.room(size))
+        return held[-1].at
+    scale = shift = weights = products = -1
+    if norm is not None:
+        scale, shift = room(outs), room(outs)
+        b.emit("scale", scale, shift, *_statistics(norm), outs)
+    if _by_points(op, shape, b.kernels.lanes):
+        staged, weights, products = b.kernels.points(geometry, ins, outs)
+        staged, weights, products = room(n * staged), room(weights), room(n * products)
+    else:
+        staged = room(n * x.shape[0] * b.kernels.staged(geometry, outs // op.groups, False))
+    b.emit("conv", b.of(x), staged, y, op.weight.data, _data(op.bias), scale, shift, -1 if added is None else b.of(added),
+           geometry, n, op.groups, relu, weights, products)
+    for r in held:
+        b.release(r)
+
+
+def _conv(b, node):
+    _convolve(b, b.value(node), node.inputs[0], node.op, node.shape, node.op.relu)
+
+
+def _conv_max_pool(b, node):
+    op = node.op
+    before = op.output(node)
+    y = b.room(b.n * math.prod(before))
+    _convolve(b, y.at, node.inputs[0], op, before, op.pool_relu)
+    _pool(b, "max", op.pool, y.at, before, b.value(node), node.shape)
+    b.release(y)
+
+
+def _linear(b, node):
+    op, x = node.op, node.inputs[0]
+    rows = b.n * math.prod(x.shape[:-1])
+    b.emit("product" if op.transposed else "dense", b.of(x), b.value(node), op.weight.data, _data(op.bias), rows, op.relu)
+
+
+def _batch_norm(b, node):
+    op = node.op
+    x, others = node.inputs[op.term], [i for k, i in enumerate(node.inputs) if k != op.term]
+    if x in b.folded:
+        _convolve(b, b.value(node), x.inputs[0], x.op, x.shape, op.relu, op, others[0] if others else None)
+        return
+    y, size = b.value(node), b.n * math.prod(node.shape)
+    b.emit("norm", b.of(x), y, *_statistics(op), b.n, x.shape[0], math.prod(x.shape[1:]))
+    if others:
+        b.emit("affine", y, b.of(others[0]), y, size, 1.0, 0.0)
+    if op.relu:
+        b.emit("elementwise", "relu", y, y, size)
+
+
+def _unary(b, node):
+    op, x, size = node.op, b.of(node.inputs[0]), b.n * math.prod(node.shape)
     if op.name == "affine":
-        return x * x.dtype.type(op.alpha) + x.dtype.type(op.beta)
-    return UNARY[op.name](x)
+        b.emit("affine", x, -1, b.value(node), size, op.alpha, op.beta)
+    else:
+        b.emit("elementwise", op.name, x, b.value(node), size)
 
 
-UNARY = {"relu": ops.relu, "sigmoid": ops.sigmoid, "tanh": ops.tanh, "affine": None}
+def _add(b, node):
+    x, added = map(b.of, node.inputs)
+    b.emit("affine", x, added, b.value(node), b.n * math.prod(node.shape), 1.0, 0.0)
+
+
+def _pool(b, name, op, x, before, y, after, count_pad=False):
+    geometry = (*before[1:], *after[1:], *op.kernel, *op.stride, 1, 1, *op.padding)
+    b.emit("pool", name, x, y, b.n * before[0], geometry, count_pad)
+
+
+def _window(name):
+    def form(b, node):
+        x, op = node.inputs[0], node.op
+        _pool(b, name, op, b.of(x), x.shape, b.value(node), node.shape, op.count_include_pad)
+    return form
+
+
+def _adaptive(b, node):
+    x = node.inputs[0]
+    geometry = (*x.shape[1:], *node.shape[1:], 1, 1, 1, 1, 1, 1, 0, 0)
+    b.emit("pool", "adaptive", b.of(x), b.value(node), b.n * x.shape[0], geometry, False)
+
+
+def _concat(b, node):
+    axis, y, pitch = node.op.axis, b.value(node), math.prod(node.shape[node.op.axis:])
+    for x in node.inputs:
+        row = math.prod(x.shape[axis:])
+        b.emit("copy", b.of(x), y, b.n * math.prod(x.shape[:axis]), row, pitch)
+        y += row
+
+
+def _softmax(log):
+    def form(b, node):
+        axis, shape = node.op.axis, node.shape
+        b.emit("softmax", b.of(node.inputs[0]), b.value(node), b.n * math.prod(shape[:axis]), shape[axis],
+               math.prod(shape[axis + 1:]), log)
+    return form
+
+
+CONVOLUTIONS = conv.Conv2d, depthwise.DepthwiseConv2d
+UNARY = "relu", "sigmoid", "tanh", "affine"
 
 # the operations that a pass may have; each gives what the engine gives, to rounding
 FORMS = {
-    conv.Conv2d: _conv2d, depthwise.DepthwiseConv2d: _conv2d, dense.Linear: _linear, batchnorm.BatchNorm: _batch_norm,
-    elementwise.ReLU: _unary, elementwise.Unary: _unary, elementwise.Affine: _unary,
-    elementwise.Add: lambda op, a, b: a + b,
-    pool.MaxPool2d: lambda op, x: ops.max_pool2d(x, op.kernel, op.stride, op.padding, ceil_mode=op.ceil_mode),
-    pool.AvgPool2d: lambda op, x: ops.avg_pool2d(x, op.kernel, op.stride, op.padding, op.ceil_mode, op.count_include_pad),
-    resample.Resample: lambda op, x: ops.adaptive_avg_pool2d(x, tuple(out for out, *_ in op.settings)),
-    reshape.Reshape: lambda op, x: x.reshape(len(x), *op.to),
-    reshape.Concat: lambda op, *x: np.concatenate(x, op.axis + 1),
-    softmax.Softmax: lambda op, x: ops.softmax(x, op.axis + 1), softmax.LogSoftmax: lambda op, x: ops.log_softmax(x, op.axis + 1),
+    conv.Conv2d: _conv, depthwise.DepthwiseConv2d: _conv, pool.ConvMaxPool: _conv_max_pool, dense.Linear: _linear,
+    batchnorm.BatchNorm: _batch_norm, elementwise.ReLU: _unary, elementwise.Unary: _unary, elementwise.Affine: _unary,
+    elementwise.Add: _add, pool.MaxPool2d: _window("max"), pool.AvgPool2d: _window("avg"), resample.Resample: _adaptive,
+    reshape.Reshape: lambda b, node: b.same(node, node.inputs[0]), reshape.Concat: _concat,
+    softmax.Softmax: _softmax(False), softmax.LogSoftmax: _softmax(True),
 }
 
 
@@ -76,35 +271,38 @@ def _multiply_adds(node):
     return op.weight.data.size if isinstance(op, dense.Linear) else 0
 
 
-def _steps(node, feeds):
-    # [(function or None, op or Input's node, places of the inputs)] in order, and the number type; None where the pass is not
-    # one for us. Kept with the node, until a parameter moves or changes its type.
-    key = "small", storage_version()
-    if key not in node.plans:
-        order, dtype = topological([node]), np.dtype(run_dtype([node], feeds))
-        place = {n: i for i, n in enumerate(order)}
-        fits = all(map(_fits, order)) and sum(map(_multiply_adds, order)) >= WORTH
-        node.plans[key] = fits and ([(FORMS.get(type(n.op)), n.op if n.inputs else n, [place[i] for i in n.inputs])
-                                     for n in order], dtype, engine(dtype.name).lanes // PART)
-    return node.plans[key]
+class Small:
+    """The passes of n samples through a graph: one for every thread that is in a call at the same time."""
+
+    def __init__(self, output, dtype, n):
+        self.shape, self.dtype = (n, *output.shape), dtype
+        self._builder, self._idle = _Builder(fuse([output])[0][0], dtype, n), []
+        self._shared = n * sum(map(_multiply_adds, topological([output]))) >= SHARED
+
+    def run(self, feeds):
+        """The numbers (n, ...) for what is bound to the inputs."""
+        y = np.empty(self.shape, self.dtype)
+        try:
+            program = self._idle.pop()
+        except IndexError:
+            program = self._builder.program()
+        try:
+            program.run([f.array if f.index is None else f.array[f.index] for f in feeds], y,
+                        threads.get_num_threads() if self._shared else 1)
+        finally:
+            self._idle.append(program)
+        return y
 
 
-def _bound(op, feed, dtype):
-    x = feed.array if feed.index is None else feed.array[feed.index]
-    if op.kind != "uint8":
-        return x
-    scale, channels = np.array(op.scale, dtype), len(op.scale) // 2
-    shape = (channels,) + (1,) * (x.ndim - 2)
-    return x * scale[:channels].reshape(shape) + scale[channels:].reshape(shape)
+def _made(node, feeds, n):
+    # The Small of a node's graph for n samples; False where it is one for the engine.
+    order, dtype = topological([node]), np.dtype(run_dtype([node], feeds))
+    kernels = _isa.kernels("arrays", dtype.name)
+    fits = n * PART <= kernels.lanes and len(feeds) <= kernels.pass_inputs and all(map(_fits, order))
+    return Small(node, dtype, n) if fits else False
 
 
 def forward(node, feeds, n):
     """The numbers (n, ...) of a node for what is bound to its inputs, None where the engine has to give them."""
-    found = _steps(node, feeds)
-    if not found or n > found[2]:
-        return None
-    steps, dtype, _ = found
-    values = []
-    for function, op, inputs in steps:
-        values.append(_bound(op.op, feeds[op], dtype) if function is None else function(op, *[values[i] for i in inputs]))
-    return values[-1]
+    small, bound = kept([node], ("small", n), feeds, lambda: _made(node, feeds, n))
+    return small.run(bound) if small else None

@@ -198,7 +198,8 @@ class NetworkEstimator(BaseEstimator):
             plain = plain and not hasattr(self, "feature_names_in_") and np.isfinite(X.sum(dtype=np.float32))
         X = np.ascontiguousarray(X, dtype) if plain else validate_data(self, X, reset=False, dtype=dtype, order="C")
         x = self._input(X)
-        return np.concatenate([self.model_(x[i:i + CHUNK]).numpy() for i in range(0, len(x), CHUNK)])
+        # scikit-learn holds predictions of a row against those of its batch, to 1e-7.
+        return np.concatenate([self.model_(x[i:i + CHUNK]).in_lanes() for i in range(0, len(x), CHUNK)])
 
 
 class Classifier(ClassifierMixin, NetworkEstimator):

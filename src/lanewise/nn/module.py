@@ -85,8 +85,9 @@ class Module:
 
     @property
     def _static(self) -> bool:
-        # Whether forward() depends on attributes alone, so that a trace can be kept: true of lanewise's own layers.
-        return type(self).__module__.startswith("lanewise.nn") and all(m._static for m in self._modules.values())
+        # Whether forward() depends on attributes alone, so that a trace can be kept: true of lanewise's own layers and models.
+        own = type(self).__module__.startswith(("lanewise.nn", "lanewise.models"))
+        return own and all(m._static for m in self._modules.values())
 
     def __call__(self, *inputs: Operand) -> Value:
         if len(inputs) == 1 and not isinstance(inputs[0], Value):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .._types import Array, Size
 
 COLUMNS = 1 << 19       # numbers of im2col at a time: 2 MB, which the product finds in L2 or L3
-SCRATCH = 1 << 22       # numbers of one sample's columns that a thread keeps for itself: 16 MB
+SCRATCH = 1 << 22       # numbers of a group's staged pixels that a thread keeps for itself: 16 MB
 SHARD = 1 << 20         # numbers of a sample's image and result above which a shard of lanes is far larger than the caches
 
 
@@ -53,9 +53,8 @@ def _geometry(name: str, x: Any, weight: Any, stride: Any, padding: Any, dilatio
 def _chosen(name: str, algorithm: Any, x: Any, weight: Any, y_shape: Any, backward: Any = False) -> str:
     """From 2 LANES samples of more than 4 channels (backward: of any) with kernels above 1x1 "lanes", else "gemm".
 
-    Lanes against gemm, one thread, ms: 32->64 3x3 16x16, 8 samples 1.5, 0.8, 128 samples 14.5, 13.1; 6->16 5x5, 128: 0.50,
-    0.70; 3->32 3x3, 64: 3.0, 2.0; 64->128 1x1, 64: 4.8, 3.9; backward 1->6 5x5, 128: 1.5, 2.8. (Direct kernels: a faster one
-    for 3x3 moves only the middle.)"""
+    Lanes against gemm, one thread, ms: 32->64 3x3 16x16, 128 samples 6.3, 12.0; 6->16 5x5, 128: 0.40, 0.48; 3->32 3x3, 64: 2.2,
+    1.3; depthwise 3x3, 64: 0.52, 0.41; 64->128 1x1, 64: 4.6, 3.3; backward 1->6 5x5, 128: 1.5, 2.8."""
     if algorithm is None:
         fits = max(math.prod(x.shape[1:]), math.prod(y_shape[1:])) <= SHARD
         wide = backward or weight.shape[1] > 4
@@ -80,20 +79,19 @@ def _columns(x: Any, g: Any, groups: int) -> Any:
     return cols.reshape(len(x), groups, x.shape[1] // groups * g.taps, g.pixels)
 
 
-def _gemm(x: Any, weight: Any, bias: Any, g: Any, groups: int, y: Array) -> None:
-    """y = bias + weight x columns: samples over the threads; groups of one channel and one output without columns; one sample,
-    and one too large for a thread's scratch, a chunk at a time through matmul."""
-    ins, outs = weight.shape[1], weight.shape[0] // groups
-    if (len(x) > 1 or ins == outs == 1) and 0 < ins * g.taps * g.pixels <= SCRATCH and outs:
-        work = y.size * (ins * g.taps + 16) // 16
-        kernels(x).conv(x, weight, packed(bias), y, len(x), g.numbers, groups, ins, outs, crew(work))
+def _direct(x: Any, weight: Any, bias: Any, g: Any, groups: int, y: Array) -> None:
+    """y = bias + weight x windows: samples over the threads; of one sample, and of one too large for a thread's scratch, its
+    tiles."""
+    if not y.size:
         return
-    w = weight.reshape(groups, outs, ins * g.taps)
-    rows = y.reshape(len(x), groups, outs, g.pixels)
-    for i, j in _chunks(len(x), g, x.shape[1]):
-        matmul(w, _columns(x[i:j], g, groups), out=rows[i:j])
-    if bias is not None:
-        y += bias[:, None, None]
+    ins, outs, k = weight.shape[1], weight.shape[0] // groups, kernels(x)
+    size, work = k.staged(g.numbers, outs, True), y.size * (ins * g.taps + 16) // 16
+    if len(x) > 1 and ins * size <= SCRATCH:
+        k.conv(x, weight, packed(bias), y, None, len(x), g.numbers, groups, ins, outs, crew(work))
+        return
+    room = empty((groups * ins * size,), x)
+    for i in range(len(x)):
+        k.conv(x[i], weight, packed(bias), y[i], room, 1, g.numbers, groups, ins, outs, crew(work // len(x)))
 
 
 def _input_grad(dy: Any, weight: Any, g: Any, groups: int, dx: Any) -> None:
@@ -120,8 +118,9 @@ def conv2d(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, strid
     """y[n, o] = bias[o] + sum over c of weight[o, c] * x[n, c]: (N, C, H, W), (O, C / groups, KH, KW), (O,) -> (N, O, H', W').
 
     H' = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1. int or pair everywhere; padding also "valid" (0) or "same"
-    (H' = H; the odd row and column at the end). algorithm "gemm": im2col and matrix products; "lanes": one sample per SIMD
-    lane; None: lanes from 2 LANES samples of more than 4 channels whose images are not large, with kernels above 1x1."""
+    (H' = H; the odd row and column at the end). algorithm "gemm": sums over pixels (backward im2col and matrix products);
+    "lanes": one sample per SIMD lane; None: lanes from 2 LANES samples of more than 4 channels whose images are not large, with
+    kernels above 1x1."""
     x, weight, bias = arrays("conv2d", x=x, weight=weight, bias=bias)
     x, alone = image("conv2d", "x", x)
     g, groups = _geometry("conv2d", x, weight, stride, padding, dilation, groups)
@@ -133,7 +132,7 @@ def conv2d(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, strid
         from . import conv_lanes
         conv_lanes.forward(x, weight, bias, g, groups, y.array.reshape(full))
     else:
-        _gemm(x, weight, bias, g, groups, y.array.reshape(full))
+        _direct(x, weight, bias, g, groups, y.array.reshape(full))
     return y.done()
 
 
@@ -204,5 +203,5 @@ def conv_transpose2d_backward(dy: ArrayLike, x: ArrayLike, weight: ArrayLike, st
     shape(name, "dy", dy, (x.shape[0], outs, *g.size))
     dy, x, weight = packed(dy, x, weight)
     dx = empty(x.shape, x)
-    _gemm(dy, weight, None, g, groups, dx)
+    _direct(dy, weight, None, g, groups, dx)
     return (dx[0] if alone else dx), _weight_grad(x, dy, g, groups, weight.shape), dy.sum((0, 2, 3))
