@@ -51,6 +51,7 @@ cdef extern from "lanes.h" nogil:
     real_t lane_most(lane_t)
     mask_t mask_iota()
     mask_t mask_plus(mask_t, bits_t)
+    mask_t mask_add(mask_t, mask_t)
     mask_t mask_times(mask_t, bits_t)
     ctypedef int choice_t
     choice_t choice_bit(mask_t, int)
@@ -61,11 +62,24 @@ cdef extern from "lanes.h" nogil:
     void lane_unzip(lane_t, lane_t, lane_t*, lane_t*)
     enum: PART_BITS
     mask_t mask_load(const bits_t*)
-    mask_t mask_carry(mask_t, bits_t, lane_t*)
-    lane_t lane_between(lane_t, lane_t, lane_t, lane_t, lane_t, lane_t)
-    lane_t lane_between_bytes(mask_t, lane_t, lane_t)
-    void words_at(const uint8_t*, const bits_t*, ptrdiff_t, ptrdiff_t, ptrdiff_t, bits_t*)
+    ctypedef struct spots_t:
+        int64_t row[LANE_MAX]
+        int64_t col[LANE_MAX]
+    void spots_move(spots_t*, const spots_t*)
+    ctypedef struct places_t:
+        mask_t at
+        lane_t row
+        lane_t col
+    void spots_split(const spots_t*, bits_t, places_t*)
+    places_t places_add(const places_t*, const places_t*, bits_t)
+    void row_between_bytes(const uint8_t*, bits_t, const places_t*, ptrdiff_t, lane_t, lane_t, lane_t*, ptrdiff_t,
+                           const places_t*, const places_t*, places_t*)
+    void row_between(const real_t*, bits_t, const places_t*, ptrdiff_t, lane_t, lane_t, lane_t*, ptrdiff_t,
+                     const places_t*, const places_t*, places_t*)
     void bytes_zip(const uint8_t*, const uint8_t*, uint8_t*, ptrdiff_t)
+    void bytes_copy(const uint8_t*, uint8_t*, ptrdiff_t)
+    void bytes_fill(uint8_t, uint8_t*, ptrdiff_t)
+    uint64_t bytes_sum(const uint8_t*, ptrdiff_t)
     void bytes_reverse(const uint8_t*, uint8_t*, ptrdiff_t)
     real_t real_sqrt(real_t)
     unsigned int float_mode_flush()
