@@ -104,7 +104,7 @@ cdef void move_whole(const Augmented* a, const Drawn* d, const pixel_t* x, pixel
         x += rows * cols
 
 
-cdef enum: COLUMNS = 32         # whose places are worked out at once: two rows of them, and what they come from, take 18 KB
+cdef enum: COLUMNS = 32         # whose places are worked out at once: they, and what they come from, take 12 KB
 
 
 cdef inline int64_t fixed(double v) noexcept nogil:
@@ -128,16 +128,17 @@ cdef inline idx cell(idx i, idx n, idx m, int pad) noexcept nogil:
     return i + m
 
 
-cdef inline void mirror(pixel_t* y, idx n, idx m, int pad) noexcept nogil:
-    # m numbers, a multiple of 8, on each side of a line of n, from the inside out: those that are mirrored are there already.
+cdef inline void mirror(const pixel_t* x, pixel_t* y, idx n, idx m, int pad) noexcept nogil:
+    # m numbers, a multiple of 8, on each side of y, a copy of the line x of n: from the inside out, those that are mirrored are
+    # there already.
     cdef int edge = pad == PAD_EDGE or n == 1
     cdef idx k
     if pixel_t is uint8_t and edge:
-        bytes_fill(y[0], y - m, m)
-        bytes_fill(y[n - 1], y + n, m)
+        bytes_fill(x[0], y - m, m)
+        bytes_fill(x[n - 1], y + n, m)
     elif pixel_t is uint8_t and m < n:
-        bytes_reverse(y + m, y - m, m)
-        bytes_reverse(y + n - 2, y + n, m)
+        bytes_reverse(x + m, y - m, m)
+        bytes_reverse(x + n - 2, y + n, m)
     else:
         for k in range(1, m + 1):
             y[-k] = y[0 if edge else k]
@@ -151,6 +152,13 @@ cdef inline void copy(const pixel_t* x, pixel_t* y, idx n) noexcept nogil:
         memcpy(y, x, n * sizeof(pixel_t))
 
 
+cdef inline void fetch(const char* x, idx n) noexcept nogil:
+    # n bytes that will be read: rows of an epoch's order come from memory.
+    cdef idx i
+    for i in range(tile_count(n, 64)):
+        line_prefetch(x + 64 * i)
+
+
 cdef void make_frame(const Augmented* a, const pixel_t* x, pixel_t* y) noexcept nogil:
     # y[h][w] = x[h - above][w - beside] of one channel, with what stands outside; of zeros the frame has them already.
     cdef idx rows = a.gather.rows, cols = a.gather.cols, wide = cols + 2 * a.beside, h
@@ -158,7 +166,7 @@ cdef void make_frame(const Augmented* a, const pixel_t* x, pixel_t* y) noexcept 
     for h in range(rows):
         copy(x + h * cols, y + h * wide, cols)
         if a.pad != PAD_ZERO:
-            mirror(y + h * wide, cols, a.beside, a.pad)
+            mirror(x + h * cols, y + h * wide, cols, a.beside, a.pad)
     if a.pad != PAD_ZERO:
         y -= a.beside
         for h in range(1, a.above + 1):                 # from the inside out, as in mirror()
@@ -232,14 +240,14 @@ cdef void move_between(Context* ctx, const Augmented* a, const Drawn* drawn, con
     # frame each with the one below it, so that the four neighbours are one word.
     cdef const Gather* f = &a.gather
     cdef idx size = f.rows * f.cols, wide = f.cols + 2 * a.beside, start, n, c, h, w, l, i
-    cdef idx within = (f.rows + 2 * a.above - 1) * wide
+    cdef idx lines = f.rows if a.within else 1          # that need no look at each place
     cdef pixel_t* frames = work
     cdef spots_t first, right, down, spot
     cdef bits_t offsets[LANE_MAX]
     cdef places_t begin
     cdef places_t from_begin[COLUMNS]
-    cdef places_t places[2][COLUMNS + 1]                # this row's and the next one's
-    cdef mask_t offset
+    cdef places_t places[COLUMNS + 1]
+    cdef mask_t frame
     cdef lane_t by, to
     cdef lane_t* y
     if pixel_t is uint8_t:
@@ -249,12 +257,14 @@ cdef void move_between(Context* ctx, const Augmented* a, const Drawn* drawn, con
     for l in range(LANES):
         turn_to(a, drawn + l, l, &first, &right, &down)
         offsets[l] = <bits_t> (l * a.frame) if l < ctx.valid else 0
-    offset = mask_load(offsets)
+    frame = mask_load(offsets)
     for c in range(f.channels):
         for l in range(ctx.valid):
+            if l + 1 < ctx.valid:
+                fetch(rows[l + 1] + c * size * sizeof(pixel_t), size * sizeof(pixel_t))
             if pixel_t is uint8_t:
                 make_frame(a, <const pixel_t*> rows[l] + c * size, work)
-                bytes_zip(work, work + wide, frames + 2 * l * a.frame, within)
+                bytes_zip(work, work + wide, frames + 2 * l * a.frame, (f.rows + 2 * a.above - 1) * wide)
             else:
                 make_frame(a, <const pixel_t*> rows[l] + c * size, frames + l * a.frame)
         tone(a, drawn, means, c, &by, &to)
@@ -264,26 +274,21 @@ cdef void move_between(Context* ctx, const Augmented* a, const Drawn* drawn, con
             for l in range(LANES):
                 spot.row[l], spot.col[l] = start * right.row[l], start * right.col[l]
             for w in range(n):
-                spots_split(&spot, <bits_t> wide, from_begin + w)
+                spots_split(&spot, <bits_t> wide, mask_set(0), from_begin + w)
                 spots_move(&spot, &right)
-            places[0][n].at = places[1][n].at = offset  # read, and not used
             spot = first
-            for h in range(-1, f.rows):                 # row h, and the places of the one after it
-                spots_split(&spot, <bits_t> wide, &begin)
-                begin.at = mask_add(begin.at, offset)
-                y = ctx.arena + f.y + h * f.row + start * f.step + c
-                if h < 0:
-                    for w in range(n):
-                        places[0][w] = places_add(from_begin + w, &begin, <bits_t> wide)
-                elif pixel_t is uint8_t:
-                    row_between_bytes(frames, <bits_t> wide, places[h % 2], n, by, to, y, f.step, from_begin, &begin,
-                                      places[1 - h % 2])
-                else:
-                    row_between(frames, <bits_t> wide, places[h % 2], n, by, to, y, f.step, from_begin, &begin,
-                                places[1 - h % 2])
+            spots_split(&spot, <bits_t> wide, frame, &begin)
+            for w in range(n):
+                places[w] = places_add(from_begin + w, &begin, <bits_t> wide)
+            places[n].at = frame                        # read, and not used
+            for h in range(f.rows // lines):
                 if not a.within:
-                    places_within(a, &spot, &right, start, n, offsets, places[1 - h % 2 if h >= 0 else 0])
-                spots_move(&spot, &down)
+                    places_within(a, &spot, &right, start, n, offsets, places)
+                y = ctx.arena + f.y + h * lines * f.row + start * f.step + c
+                if pixel_t is uint8_t:
+                    rows_between_bytes(frames, wide, places, n, lines, &spot, &down, from_begin, frame, by, to, y, f.row, f.step)
+                else:
+                    rows_between(frames, wide, places, n, lines, &spot, &down, from_begin, frame, by, to, y, f.row, f.step)
 
 
 cdef void cut_out(Context* ctx, const Augmented* a, const Drawn* drawn) noexcept nogil:
@@ -324,7 +329,7 @@ cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
     cdef Drawn drawn[LANE_MAX]
     cdef double means[LANE_MAX]
     cdef lane_t by, to
-    cdef idx c, l, size = a.gather.channels * a.gather.rows * a.gather.cols
+    cdef idx c, l, size = a.gather.channels * a.gather.rows * a.gather.cols, each = 1 if b.is_u8 else sizeof(real_t)
     draw(a, b.key, b.position + ctx.first, drawn)
     for l in range(LANES):
         means[l] = 0
@@ -340,7 +345,7 @@ cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
             else:
                 move_whole(a, drawn + l, <const real_t*> rows[l], <real_t*> work)
             rows[l] = work
-            work += size * (1 if b.is_u8 else sizeof(real_t))
+            work += size * each
     if a.move == MOVE_BETWEEN:
         if b.is_u8:
             move_between(ctx, a, drawn, rows, means, <uint8_t*> work)

@@ -159,7 +159,6 @@ LANE real_t lane_most(lane_t v) {
     return s[0];
 }
 LANE mask_t mask_plus(mask_t a, bits_t b) { return a + b; }
-LANE mask_t mask_add(mask_t a, mask_t b) { return a + b; }
 /* A value that stays in a register: GCC would read it from memory again for each use. */
 LANE lane_t lane_hold(lane_t v) {
 #ifdef __AVX512F__

@@ -1,10 +1,12 @@
 # What lanes.h declares. Cython sees lanes as scalars; only the functions below look inside one.
 from libc.stddef cimport ptrdiff_t
 from libc.math cimport sqrt as double_sqrt
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset, memcpy
 from libc.stdlib cimport free
 from libc.math cimport INFINITY, NAN, cos, sin
+
+ctypedef Py_ssize_t idx
 
 cdef extern from "lanes.h" nogil:
     ctypedef float real_t
@@ -51,7 +53,6 @@ cdef extern from "lanes.h" nogil:
     real_t lane_most(lane_t)
     mask_t mask_iota()
     mask_t mask_plus(mask_t, bits_t)
-    mask_t mask_add(mask_t, mask_t)
     mask_t mask_times(mask_t, bits_t)
     ctypedef int choice_t
     choice_t choice_bit(mask_t, int)
@@ -70,12 +71,12 @@ cdef extern from "lanes.h" nogil:
         mask_t at
         lane_t row
         lane_t col
-    void spots_split(const spots_t*, bits_t, places_t*)
+    void spots_split(const spots_t*, bits_t, mask_t, places_t*)
     places_t places_add(const places_t*, const places_t*, bits_t)
-    void row_between_bytes(const uint8_t*, bits_t, const places_t*, ptrdiff_t, lane_t, lane_t, lane_t*, ptrdiff_t,
-                           const places_t*, const places_t*, places_t*)
-    void row_between(const real_t*, bits_t, const places_t*, ptrdiff_t, lane_t, lane_t, lane_t*, ptrdiff_t,
-                     const places_t*, const places_t*, places_t*)
+    void rows_between_bytes(const uint8_t*, idx, places_t*, idx, idx, spots_t*, const spots_t*, const places_t*, mask_t,
+                            lane_t, lane_t, lane_t*, idx, idx)
+    void rows_between(const real_t*, idx, places_t*, idx, idx, spots_t*, const spots_t*, const places_t*, mask_t,
+                      lane_t, lane_t, lane_t*, idx, idx)
     void bytes_zip(const uint8_t*, const uint8_t*, uint8_t*, ptrdiff_t)
     void bytes_copy(const uint8_t*, uint8_t*, ptrdiff_t)
     void bytes_fill(uint8_t, uint8_t*, ptrdiff_t)
@@ -96,8 +97,6 @@ cdef extern from "lanes.h" nogil:
 
 cdef extern from "stdlib.h" nogil:
     int posix_memalign(void**, size_t, size_t)
-
-ctypedef Py_ssize_t idx
 
 
 # An array that the caller binds to a run: input, target, output, per-sample loss.

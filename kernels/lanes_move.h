@@ -30,14 +30,14 @@ LANE mask_t mask_carry(mask_t at, bits_t step, lane_t *part) {
     return at + (over & mask_set(step));
 #endif
 }
-/* A place of each lane's image, in units of 2^-32 pixel; and as whole pixels, counted in rows of a frame, and the parts of row and
- * column. */
+/* A place of each lane's image, in units of 2^-32 pixel; and as whole pixels, counted in rows of the lane's frame, which itself
+ * is `frame` from the first, and the parts of row and column. */
 typedef struct { int64_t row[LANES], col[LANES]; } spots_t;
 typedef struct { mask_t at; lane_t row, col; } places_t;
 LANE void spots_move(spots_t *s, const spots_t *by) {
     for (int l = 0; l < LANES; l++) s->row[l] += by->row[l], s->col[l] += by->col[l];
 }
-LANE void spots_split(const spots_t *s, bits_t wide, places_t *to) {
+LANE void spots_split(const spots_t *s, bits_t wide, mask_t frame, places_t *to) {
     const real_t unit = (real_t)1 / ((int64_t)1 << PART_BITS);
     bits_t at[LANES];
     real_t row[LANES], col[LANES];
@@ -46,7 +46,7 @@ LANE void spots_split(const spots_t *s, bits_t wide, places_t *to) {
         row[l] = (bits_t)((uint32_t)s->row[l] >> (32 - PART_BITS)) * unit;
         col[l] = (bits_t)((uint32_t)s->col[l] >> (32 - PART_BITS)) * unit;
     }
-    to->at = mask_load(at);
+    to->at = mask_load(at) + frame;
     to->row = lane_load(row);
     to->col = lane_load(col);
 }
@@ -122,31 +122,43 @@ LANE lane_t lane_between_bytes(mask_t w, lane_t p, lane_t q) {
     lane_t top = a + q * (b * (real_t)0x1p-16 - a), low = c + q * (d * (real_t)0x1p8 - c);
     return top + p * (low * (real_t)0x1p-8 - top);
 }
-/* n pixels of a row, y[w * step] = by * x + to with x what stands in the frames at here[w], n + 1 places; and the places of the
- * next row, begin + from[w]. In one loop, a pixel's bytes before the pixel before is worked out: its multiplications, the next
- * row's comparisons and the loads fill each other's waiting times (28x28 pixels a lane, Zen 4: 295 ns; as two loops 331, as three
- * 366). Not inlined: among other loops it lost its registers. */
-#define ROW_BETWEEN(name, type, LOAD, BETWEEN) \
-    static __attribute__((noinline, unused)) void name(const type *frames, bits_t wide, const places_t *here, ptrdiff_t n, lane_t by, \
-                                                       lane_t to, lane_t *y, ptrdiff_t step, const places_t *from, \
-                                                       const places_t *begin, places_t *next) { \
-        const places_t start = *begin; \
-        mask_t word = LOAD(0), later; \
-        _Pragma("GCC unroll 1") \
-        for (ptrdiff_t w = 0; w < n; w++, here++, from++, next++, y += step) { \
-            later = LOAD(1); \
-            *next = places_add(from, &start, wide); \
-            *y = BETWEEN * by + to; \
-            word = later; \
+/* `lines` rows of n pixels, y[h * row + w * step] = by * x + to with x what stands in the frames at places[w]: the first row's, at
+ * last those of the row below, which `spot`, where a row begins, and from[w], from there on, say (and what each lane's frame adds to
+ * `at`). places[n]: any. In one loop, a pixel's bytes before the pixel before is worked out: its multiplications, the next row's
+ * comparisons and the loads fill each other's waiting times (28x28 pixels a lane, Zen 4: 288 ns; as two loops 331, as three 366).
+ * Not inlined: among other loops it lost its registers. */
+#define ROWS_BETWEEN(name, type, LOAD, VALUE) \
+    static __attribute__((noinline, unused)) void name( \
+        const type *frames, ptrdiff_t wide, places_t *places, ptrdiff_t n, ptrdiff_t lines, spots_t *spot, const spots_t *down, \
+        const places_t *from, mask_t frame, lane_t by, lane_t to, lane_t *y, ptrdiff_t row, ptrdiff_t step) { \
+        mask_t word = LOAD(places), later; \
+        for (ptrdiff_t h = 0; h < lines; h++) { \
+            const places_t *after = h + 1 < lines ? places : places + n; \
+            places_t begin; \
+            spots_move(spot, down); \
+            spots_split(spot, (bits_t)wide, frame, &begin); \
+            _Pragma("GCC unroll 1") \
+            for (ptrdiff_t w = 0; w < n; w++) { \
+                places_t *here = places + w, below = places_add(from + w, &begin, (bits_t)wide); \
+                later = LOAD((w + 1 < n ? here + 1 : after)); \
+                y[h * row + w * step] = VALUE * by + to; \
+                *here = below; \
+                word = later; \
+            } \
         } \
     }
-#define LOAD_BYTES(i) words_at(frames, &here[i].at)
-#define LOAD_NONE(i) mask_set(0)
-ROW_BETWEEN(row_between_bytes, uint8_t, LOAD_BYTES, lane_between_bytes(word, here->row, here->col))
-ROW_BETWEEN(row_between, real_t, LOAD_NONE,
-            lane_between(lane_at(frames, &here->at), lane_at(frames + 1, &here->at), lane_at(frames + wide, &here->at),
-                         lane_at(frames + wide + 1, &here->at), here->row, here->col))
+#define LOAD_BYTES(here) words_at(frames, &here->at)
+#define LOAD_NONE(here) mask_set(0)
+ROWS_BETWEEN(rows_between_bytes, uint8_t, LOAD_BYTES, lane_between_bytes(word, here->row, here->col))
+ROWS_BETWEEN(rows_between, real_t, LOAD_NONE,
+             lane_between(lane_at(frames, &here->at), lane_at(frames + 1, &here->at), lane_at(frames + wide, &here->at),
+                          lane_at(frames + wide + 1, &here->at), here->row, here->col))
 typedef uint8_t row_t __attribute__((vector_size(16)));
+#ifdef __clang__
+#define row_pick __builtin_shufflevector
+#else
+#define row_pick(a, b, ...) __builtin_shuffle(a, b, (row_t){__VA_ARGS__})
+#endif
 /* y[2i] = a[i], y[2i + 1] = b[i]: whole vectors of them, up to 31 more than n. */
 LANE void bytes_zip(const uint8_t *a, const uint8_t *b, uint8_t *y, ptrdiff_t n) {
 #if defined(__AVX512BW__)
@@ -156,18 +168,12 @@ LANE void bytes_zip(const uint8_t *a, const uint8_t *b, uint8_t *y, ptrdiff_t n)
         _mm512_storeu_si512(y + 2 * i, _mm512_or_si512(low, _mm512_slli_epi16(high, 8)));
     }
 #else
-    const row_t low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
     for (ptrdiff_t i = 0; i < n; i += 16) {
         row_t u, v, first, second;
         memcpy(&u, a + i, 16);
         memcpy(&v, b + i, 16);
-#ifdef __clang__
-        first = __builtin_shufflevector(u, v, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-        second = __builtin_shufflevector(u, v, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-#else
-        first = __builtin_shuffle(u, v, low);
-        second = __builtin_shuffle(u, v, low + 8);
-#endif
+        first = row_pick(u, v, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        second = row_pick(u, v, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
         memcpy(y + 2 * i, &first, 16);
         memcpy(y + 2 * i + 16, &second, 16);
     }
@@ -207,12 +213,20 @@ LANE uint64_t bytes_sum(const uint8_t *x, ptrdiff_t n) {
 LANE void bytes_reverse(const uint8_t *x, uint8_t *y, ptrdiff_t n) {
     if (n < 8)
         for (ptrdiff_t i = 0; i < n; i++) y[i] = x[-i];
-    else
+    else if (n < 16)
         for (ptrdiff_t i = 0; i < n; i += 8) {
             uint64_t v;
             if (i > n - 8) i = n - 8;
             memcpy(&v, x - i - 7, sizeof v);
             v = __builtin_bswap64(v);
+            memcpy(y + i, &v, sizeof v);
+        }
+    else
+        for (ptrdiff_t i = 0; i < n; i += 16) {
+            row_t v;
+            if (i > n - 16) i = n - 16;
+            memcpy(&v, x - i - 15, sizeof v);
+            v = row_pick(v, v, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
             memcpy(y + i, &v, sizeof v);
         }
 }
