@@ -128,23 +128,6 @@ cdef inline idx cell(idx i, idx n, idx m, int pad) noexcept nogil:
     return i + m
 
 
-cdef inline void mirror(const pixel_t* x, pixel_t* y, idx n, idx m, int pad) noexcept nogil:
-    # m numbers, a multiple of 8, on each side of y, a copy of the line x of n: from the inside out, those that are mirrored are
-    # there already.
-    cdef int edge = pad == PAD_EDGE or n == 1
-    cdef idx k
-    if pixel_t is uint8_t and edge:
-        bytes_fill(x[0], y - m, m)
-        bytes_fill(x[n - 1], y + n, m)
-    elif pixel_t is uint8_t and m < n:
-        bytes_reverse(x + m, y - m, m)
-        bytes_reverse(x + n - 2, y + n, m)
-    else:
-        for k in range(1, m + 1):
-            y[-k] = y[0 if edge else k]
-            y[n - 1 + k] = y[n - 1 if edge else n - 1 - k]
-
-
 cdef inline void copy(const pixel_t* x, pixel_t* y, idx n) noexcept nogil:
     if pixel_t is uint8_t:
         bytes_copy(x, y, n)
@@ -159,19 +142,29 @@ cdef inline void fetch(const char* x, idx n) noexcept nogil:
         line_prefetch(x + 64 * i)
 
 
-cdef void make_frame(const Augmented* a, const pixel_t* x, pixel_t* y) noexcept nogil:
-    # y[h][w] = x[h - above][w - beside] of one channel, with what stands outside; of zeros the frame has them already.
-    cdef idx rows = a.gather.rows, cols = a.gather.cols, wide = cols + 2 * a.beside, h
-    y += a.above * wide + a.beside
+cdef apart_t make_frame(const Augmented* a, const pixel_t* x, pixel_t* y) noexcept nogil:
+    # y[h][w] = x[h - above][w - beside] of one channel, with what stands outside; of zeros the frame has them already. Sides and
+    # lines are mirrored from the inside out: those that are mirrored are there already.
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, beside = a.beside, wide = cols + 2 * beside, h, k
+    cdef int edge = a.pad == PAD_EDGE or cols == 1
+    y += a.above * wide + beside
     for h in range(rows):
         copy(x + h * cols, y + h * wide, cols)
-        if a.pad != PAD_ZERO:
-            mirror(x + h * cols, y + h * wide, cols, a.beside, a.pad)
-    if a.pad != PAD_ZERO:
-        y -= a.beside
-        for h in range(1, a.above + 1):                 # from the inside out, as in mirror()
-            copy(y + (h if a.pad == PAD_REFLECT and rows > 1 else 0) * wide, y - h * wide, wide)
-            copy(y + (rows - 1 - (h if a.pad == PAD_REFLECT and rows > 1 else 0)) * wide, y + (rows - 1 + h) * wide, wide)
+    if a.pad == PAD_ZERO:
+        return
+    if pixel_t is uint8_t and (edge or beside < cols):
+        bytes_sides(y, wide, rows, cols, beside, edge)
+    else:
+        for h in range(rows):
+            for k in range(1, beside + 1):
+                y[h * wide - k] = y[h * wide + (0 if edge else k)]
+                y[h * wide + cols - 1 + k] = y[h * wide + cols - 1 - (0 if edge else k)]
+    edge = a.pad == PAD_EDGE or rows == 1
+    y -= beside
+    for h in range(1, a.above + 1):
+        k = 0 if edge else h
+        copy(y + k * wide, y - h * wide, wide)
+        copy(y + (rows - 1 - k) * wide, y + (rows - 1 + h) * wide, wide)
 
 
 cdef void turn_to(const Augmented* a, const Drawn* d, idx l, spots_t* first, spots_t* right, spots_t* down) noexcept nogil:
@@ -233,8 +226,8 @@ cdef inline void tone(const Augmented* a, const Drawn* drawn, const double* mean
     to[0] = lane_load(offset)
 
 
-cdef void move_between(Context* ctx, const Augmented* a, const Drawn* drawn, const char** rows, const double* means,
-                       pixel_t* work) noexcept nogil:
+cdef apart_t move_between(Context* ctx, const Augmented* a, const Drawn* drawn, const char** rows, const double* means,
+                          pixel_t* work) noexcept nogil:
     # y[h][w][c] = what stands where (h, w) came from, between four neighbours, as tone() changes it. A place is where its row
     # begins and how far it is from there, both as whole pixels and part; the sum of two parts may carry. Bytes stand in a
     # frame each with the one below it, so that the four neighbours are one word.

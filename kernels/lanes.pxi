@@ -14,6 +14,7 @@ cdef extern from "lanes.h" nogil:
     ctypedef float lane_t
     ctypedef int mask_t
     enum: LANES, LANE_MAX, WIDE_TILES
+    ctypedef void apart_t "__attribute__((noinline)) void"      # of a function that must have its registers to itself
     lane_t lane_set(real_t)
     mask_t mask_set(bits_t)
     lane_t lane_load(const real_t*)
@@ -79,7 +80,7 @@ cdef extern from "lanes.h" nogil:
                       lane_t, lane_t, lane_t*, idx, idx)
     void bytes_zip(const uint8_t*, const uint8_t*, uint8_t*, ptrdiff_t)
     void bytes_copy(const uint8_t*, uint8_t*, ptrdiff_t)
-    void bytes_fill(uint8_t, uint8_t*, ptrdiff_t)
+    void bytes_sides(uint8_t*, idx, idx, idx, idx, int)
     uint64_t bytes_sum(const uint8_t*, ptrdiff_t)
     void bytes_reverse(const uint8_t*, uint8_t*, ptrdiff_t)
     real_t real_sqrt(real_t)

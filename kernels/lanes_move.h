@@ -160,7 +160,7 @@ typedef uint8_t row_t __attribute__((vector_size(16)));
 #define row_pick(a, b, ...) __builtin_shuffle(a, b, (row_t){__VA_ARGS__})
 #endif
 /* y[2i] = a[i], y[2i + 1] = b[i]: whole vectors of them, up to 31 more than n. */
-LANE void bytes_zip(const uint8_t *a, const uint8_t *b, uint8_t *y, ptrdiff_t n) {
+static __attribute__((noinline, unused)) void bytes_zip(const uint8_t *a, const uint8_t *b, uint8_t *y, ptrdiff_t n) {
 #if defined(__AVX512BW__)
     for (ptrdiff_t i = 0; i < n; i += 32) {
         __m512i low = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(a + i)));
@@ -181,20 +181,33 @@ LANE void bytes_zip(const uint8_t *a, const uint8_t *b, uint8_t *y, ptrdiff_t n)
 }
 /* y[i] = x[i]: a call of memcpy takes longer than a short row. */
 LANE void bytes_copy(const uint8_t *x, uint8_t *y, ptrdiff_t n) {
-    if (n < 16)
+    row_t v, last;
+    if (n < 16) {
         for (ptrdiff_t i = 0; i < n; i++) y[i] = x[i];
-    else
-        for (ptrdiff_t i = 0; i < n; i += 16) {
-            row_t v;
-            if (i > n - 16) i = n - 16; /* the last ones again, with those before */
-            memcpy(&v, x + i, 16);
-            memcpy(y + i, &v, 16);
-        }
+        return;
+    }
+    memcpy(&last, x + n - 16, 16);
+    for (ptrdiff_t i = 0; i < n - 16; i += 16) {
+        memcpy(&v, x + i, 16);
+        memcpy(y + i, &v, 16);
+    }
+    memcpy(y + n - 16, &last, 16);
 }
-/* y[i] = v, n a multiple of 8. */
-LANE void bytes_fill(uint8_t v, uint8_t *y, ptrdiff_t n) {
-    uint64_t all = v * 0x0101010101010101u;
-    for (ptrdiff_t i = 0; i < n; i += 8) memcpy(y + i, &all, 8);
+/* m bytes, a multiple of 8, on each side of `lines` lines of n, `wide` from one to the next: the first and the last one, or
+ * mirrored (m < n). */
+static __attribute__((noinline, unused)) void bytes_sides(uint8_t *y, ptrdiff_t wide, ptrdiff_t lines, ptrdiff_t n, ptrdiff_t m,
+                                                          int edge) {
+    for (; lines > 0; lines--, y += wide)
+        for (ptrdiff_t i = 0; i < m; i += 8) {
+            uint64_t left = y[0] * 0x0101010101010101u, right = y[n - 1] * 0x0101010101010101u;
+            if (!edge) {
+                memcpy(&left, y + 1 + i, 8);
+                memcpy(&right, y + n - 9 - i, 8);
+                left = __builtin_bswap64(left), right = __builtin_bswap64(right);
+            }
+            memcpy(y - 8 - i, &left, 8);
+            memcpy(y + n + i, &right, 8);
+        }
 }
 /* The sum of n bytes. */
 LANE uint64_t bytes_sum(const uint8_t *x, ptrdiff_t n) {
