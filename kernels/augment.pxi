@@ -143,8 +143,8 @@ cdef inline void fetch(const char* x, idx n) noexcept nogil:
 
 
 cdef apart_t make_frame(const Augmented* a, const pixel_t* x, pixel_t* y) noexcept nogil:
-    # y[h][w] = x[h - above][w - beside] of one channel, with what stands outside; of zeros the frame has them already. Sides and
-    # lines are mirrored from the inside out: those that are mirrored are there already.
+    # y[h][w] = x[h - above][w - beside] of one channel, with what stands outside; of zeros the frame has them already. Sides
+    # and lines are mirrored from the inside out: those that are mirrored are there already.
     cdef idx rows = a.gather.rows, cols = a.gather.cols, beside = a.beside, wide = cols + 2 * beside, h, k
     cdef int edge = a.pad == PAD_EDGE or cols == 1
     y += a.above * wide + beside
@@ -212,7 +212,8 @@ cdef double mean_pixel(const pixel_t* x, idx n) noexcept nogil:
     return total / n
 
 
-cdef inline void tone(const Augmented* a, const Drawn* drawn, const double* means, idx c, lane_t* by, lane_t* to) noexcept nogil:
+cdef inline void tone(const Augmented* a, const Drawn* drawn, const double* means, idx c, lane_t* by,
+                      lane_t* to) noexcept nogil:
     # by * x + to of the numbers x in memory: normalised, contrast and brightness changed; means: 0 where neither is.
     cdef const real_t* scale = <const real_t*> a.gather.scale
     cdef real_t gain[LANE_MAX]
@@ -233,7 +234,7 @@ cdef apart_t move_between(Context* ctx, const Augmented* a, const Drawn* drawn, 
     # frame each with the one below it, so that the four neighbours are one word.
     cdef const Gather* f = &a.gather
     cdef idx size = f.rows * f.cols, wide = f.cols + 2 * a.beside, start, n, c, h, w, l, i
-    cdef idx lines = f.rows if a.within else 1          # that need no look at each place
+    cdef idx lines                                      # that are worked out at once
     cdef pixel_t* frames = work
     cdef spots_t first, right, down, spot
     cdef bits_t offsets[LANE_MAX]
@@ -264,6 +265,7 @@ cdef apart_t move_between(Context* ctx, const Augmented* a, const Drawn* drawn, 
         for i in range(tile_count(f.cols, COLUMNS)):
             start = i * COLUMNS
             n = least(COLUMNS, f.cols - start)
+            lines = f.rows if a.within and n > 1 else 1 # one, where each place is looked at, or a row begins where it ends
             for l in range(LANES):
                 spot.row[l], spot.col[l] = start * right.row[l], start * right.col[l]
             for w in range(n):
@@ -279,7 +281,8 @@ cdef apart_t move_between(Context* ctx, const Augmented* a, const Drawn* drawn, 
                     places_within(a, &spot, &right, start, n, offsets, places)
                 y = ctx.arena + f.y + h * lines * f.row + start * f.step + c
                 if pixel_t is uint8_t:
-                    rows_between_bytes(frames, wide, places, n, lines, &spot, &down, from_begin, frame, by, to, y, f.row, f.step)
+                    rows_between_bytes(frames, wide, places, n, lines, &spot, &down, from_begin, frame, by, to, y, f.row,
+                                       f.step)
                 else:
                     rows_between(frames, wide, places, n, lines, &spot, &down, from_begin, frame, by, to, y, f.row, f.step)
 

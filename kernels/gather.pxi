@@ -11,7 +11,8 @@ cdef struct Gather:
 cdef enum: FROM_U8, FROM_REAL, FROM_SCALED      # what a sample's numbers are: uint8, as they are, or real_t that is scaled
 
 
-cdef inline void to_lanes(Context* ctx, const Gather* f, const char** rows, idx c, lane_t by, lane_t to, int kind) noexcept nogil:
+cdef inline void to_lanes(Context* ctx, const Gather* f, const char** rows, idx c, lane_t by, lane_t to,
+                          int kind) noexcept nogil:
     # y[h][w][c] = rows[lane][c][h][w] * by + to, of one channel.
     cdef lane_t block[LANE_MAX]
     cdef real_t line[LANE_MAX]

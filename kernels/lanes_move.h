@@ -62,6 +62,7 @@ LANE uint32_t word_at(const uint8_t *p, ubits_t at) {
     p += 2 * (size_t)at;
     return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24;
 }
+/* Each lane's word. 28x28 of 16 lanes, Zen 4: 138 ns a lane; by vpgatherdd 291, by a load of each place 167. */
 #ifdef LANES_F64
 LANE mask_t words_at(const uint8_t *p, const mask_t *places) {
     const ubits_t *at = (const ubits_t *)places;
@@ -85,7 +86,6 @@ LANE four_t four_words(const uint8_t *p, const ubits_t *at) {
     return (four_t){w[0], w[1], w[2], w[3]};
 #endif
 }
-/* Each lane's word. 28x28 places of 16 lanes, Zen 4: 138 ns a lane; by vpgatherdd 291, by a load of each place 167. */
 LANE mask_t words_at(const uint8_t *p, const mask_t *places) {
     const ubits_t *at = (const ubits_t *)places;
 #if LANE_BYTES == 16
@@ -122,18 +122,20 @@ LANE lane_t lane_between_bytes(mask_t w, lane_t p, lane_t q) {
     lane_t top = a + q * (b * (real_t)0x1p-16 - a), low = c + q * (d * (real_t)0x1p8 - c);
     return top + p * (low * (real_t)0x1p-8 - top);
 }
-/* `lines` rows of n pixels, y[h * row + w * step] = by * x + to with x what stands in the frames at places[w]: the first row's, at
- * last those of the row below, which `spot`, where a row begins, and from[w], from there on, say (and what each lane's frame adds to
- * `at`). places[n]: any. In one loop, a pixel's bytes before the pixel before is worked out: its multiplications, the next row's
- * comparisons and the loads fill each other's waiting times (28x28 pixels a lane, Zen 4: 288 ns; as two loops 331, as three 366).
- * Not inlined: among other loops it lost its registers. */
+/* y[h * row + w * step] = by * x + to, h < lines, w < n, with x what stands in the frames at a place. places[w] are the first
+ * row's, and afterwards those of the row below the last one; places[n], which any frame must have, is read in vain. Row h + 1
+ * begins at `spot`, which moves `down` for each, and its pixel w is from[w] further on. Several lines need n > 1.
+ * One loop makes the next row's places, loads the next pixel's bytes and works out this one: each waits for other parts of the
+ * CPU, none for another (28x28 bytes a lane, AVX-512, Zen 4: 280 ns; 331 with the places in a loop of their own, 366 with the
+ * loads in one too). Not inlined: among other loops it lost its registers. */
 #define ROWS_BETWEEN(name, type, LOAD, VALUE) \
     static __attribute__((noinline, unused)) void name( \
-        const type *frames, ptrdiff_t wide, places_t *places, ptrdiff_t n, ptrdiff_t lines, spots_t *spot, const spots_t *down, \
-        const places_t *from, mask_t frame, lane_t by, lane_t to, lane_t *y, ptrdiff_t row, ptrdiff_t step) { \
+        const type *frames, ptrdiff_t wide, places_t *places, ptrdiff_t n, ptrdiff_t lines, spots_t *spot, \
+        const spots_t *down, const places_t *from, mask_t frame, lane_t by, lane_t to, lane_t *y, ptrdiff_t row, \
+        ptrdiff_t step) { \
         mask_t word = LOAD(places), later; \
         for (ptrdiff_t h = 0; h < lines; h++) { \
-            const places_t *after = h + 1 < lines ? places : places + n; \
+            const places_t *after = h + 1 < lines ? places : places + n; /* of the row's last pixel */ \
             places_t begin; \
             spots_move(spot, down); \
             spots_split(spot, (bits_t)wide, frame, &begin); \

@@ -110,10 +110,10 @@ class Augment:
         return above, beside, (above, beside) == (far[0] + 2, far[1] + 2)
 
     def layout(self, shape: Shape, kind: str, real_bytes: int, lanes: int) -> tuple[int, dict[str, Any]]:
-        """(Lanes that a shard of images (C, H, W) takes on its way: moved by whole pixels, where bytes stay bytes, or the frames
-        of a channel; the instruction's fields). In a frame each byte has the one below it at its side, which takes another
-        frame's bytes. Frames are an odd number of cache lines, so that the same place in each has a set of L1 for itself, and
-        have columns in eights on each side, which are mirrored at once."""
+        """(Lanes that a shard of images (C, H, W) takes on its way: moved by whole pixels, where bytes stay bytes, or as the
+        frames of a channel; the instruction's fields). In a frame each byte has the one below it at its side, which takes one
+        more frame of single bytes. Frames are an odd number of cache lines, so that a place is in another set of L1 in each,
+        and have columns in eights on each side, which are mirrored at once."""
         each = 1 if kind == "uint8" else real_bytes
         size, above, beside, within, frame = 0, 0, 0, True, 0
         if self.move == WHOLE:
