@@ -7,20 +7,17 @@ cdef enum: PAD_ZERO, PAD_EDGE, PAD_REFLECT
 
 cdef struct Augmented:
     Gather gather
-    idx work                    # [LANES] moved images [C][H][W], and a frame (make_frame), in the thread's own memory
+    idx work                    # in the thread's own memory: [LANES] images [C][H][W] that are moved by whole pixels, or
+                                # [LANES] frames of a channel between pixels; of bytes, before them, one as make_frame leaves it
     int move, pad, flip, tone, mix
     idx shift, cutout
-    idx frame                   # bytes of the frames of an image's channels
+    idx frame                   # pixels from one frame to the next
     idx above, beside           # lines and columns that a frame has on each side of the image
     int within                  # no place between pixels is outside the frame
     double turn, low, high, brightness, contrast        # greatest angle in radians; least and greatest factor
 
 ctypedef fused pixel_t:
     uint8_t
-    real_t
-
-ctypedef fused unit_t:          # of a frame
-    uint16_t
     real_t
 
 
@@ -107,7 +104,7 @@ cdef void move_whole(const Augmented* a, const Drawn* d, const pixel_t* x, pixel
         x += rows * cols
 
 
-cdef enum: PLACES = 256         # that are worked out at once, whole lanes of whole rows; all their numbers stay in L1
+cdef enum: COLUMNS = 32         # whose places are worked out at once: they, and what they come from, take 12 KB
 
 
 cdef inline int64_t fixed(double v) noexcept nogil:
@@ -115,8 +112,8 @@ cdef inline int64_t fixed(double v) noexcept nogil:
     return <int64_t> (v * 4294967296.0)
 
 
-cdef inline bits_t part_of(int64_t v) noexcept nogil:
-    return <bits_t> (<uint32_t> v >> (32 - PART_BITS))
+cdef inline real_t part_of(int64_t v) noexcept nogil:
+    return <bits_t> (<uint32_t> v >> (32 - PART_BITS)) * (1 / <real_t> (<int64_t> 1 << PART_BITS))
 
 
 cdef inline idx cell(idx i, idx n, idx m, int pad) noexcept nogil:
@@ -131,168 +128,163 @@ cdef inline idx cell(idx i, idx n, idx m, int pad) noexcept nogil:
     return i + m
 
 
-cdef inline void mirror(unit_t* y, idx n, idx m, int pad) noexcept nogil:
-    # m numbers on each side of a line of n, from the inside out: those that are mirrored are there already.
-    cdef idx k
-    for k in range(1, m + 1):
-        y[-k] = y[k if pad == PAD_REFLECT and n > 1 else 0]
-        y[n - 1 + k] = y[n - 1 - k if pad == PAD_REFLECT and n > 1 else n - 1]
+cdef inline void copy(const pixel_t* x, pixel_t* y, idx n) noexcept nogil:
+    if pixel_t is uint8_t:
+        bytes_copy(x, y, n)
+    else:
+        memcpy(y, x, n * sizeof(pixel_t))
 
 
-cdef void make_frame(const Augmented* a, const pixel_t* x, pixel_t* y) noexcept nogil:
-    # y[h][w] = x[h - above][w - beside] of one channel, with what stands outside; of zeros the frame has them already. Of
-    # bytes each with the one below it, so that a place's four neighbours are one word.
-    cdef idx rows = a.gather.rows, cols = a.gather.cols, wide = cols + 2 * a.beside, h, i, j
-    cdef idx each = 2 if pixel_t is uint8_t else 1, first = -a.above, stop = rows + a.above - (each - 1)
-    cdef const pixel_t* zeros = y
+cdef inline void fetch(const char* x, idx n) noexcept nogil:
+    # n bytes that will be read: rows of an epoch's order come from memory.
+    cdef idx i
+    for i in range(tile_count(n, 64)):
+        line_prefetch(x + 64 * i)
+
+
+cdef apart_t make_frame(const Augmented* a, const pixel_t* x, pixel_t* y) noexcept nogil:
+    # y[h][w] = x[h - above][w - beside] of one channel, with what stands outside; of zeros the frame has them already. Sides
+    # and lines are mirrored from the inside out: those that are mirrored are there already.
+    cdef idx rows = a.gather.rows, cols = a.gather.cols, beside = a.beside, wide = cols + 2 * beside, h, k
+    cdef int edge = a.pad == PAD_EDGE or cols == 1
+    y += a.above * wide + beside
+    for h in range(rows):
+        copy(x + h * cols, y + h * wide, cols)
     if a.pad == PAD_ZERO:
-        first, stop = 1 - each, rows
-    y += (a.above * wide + a.beside) * each
-    for h in range(first, stop):
-        i = padded(h, rows, a.pad)
-        if pixel_t is uint8_t:
-            j = padded(h + 1, rows, a.pad)
-            bytes_zip(x + i * cols if i >= 0 else zeros, x + j * cols if j >= 0 else zeros, y + h * wide * each, cols)
-        else:
-            memcpy(y + h * wide, x + i * cols, cols * sizeof(pixel_t))
-    if a.pad != PAD_ZERO:
-        for h in range(first, stop):
-            if pixel_t is uint8_t:
-                mirror(<uint16_t*> y + h * wide, cols, a.beside, a.pad)
-            else:
-                mirror(y + h * wide, cols, a.beside, a.pad)
+        return
+    if pixel_t is uint8_t and (edge or beside < cols):
+        bytes_sides(y, wide, rows, cols, beside, edge)
+    else:
+        for h in range(rows):
+            for k in range(1, beside + 1):
+                y[h * wide - k] = y[h * wide + (0 if edge else k)]
+                y[h * wide + cols - 1 + k] = y[h * wide + cols - 1 - (0 if edge else k)]
+    edge = a.pad == PAD_EDGE or rows == 1
+    y -= beside
+    for h in range(1, a.above + 1):
+        k = 0 if edge else h
+        copy(y + k * wide, y - h * wide, wide)
+        copy(y + (rows - 1 - k) * wide, y + (rows - 1 + h) * wide, wide)
 
 
-cdef void move_between(const Augmented* a, const Drawn* d, const pixel_t* x, real_t* y, pixel_t* frame) noexcept nogil:
-    # y[c][h][w] = x[c] at the place that (h, w) came from, between its four neighbours. A place is where its row begins and
-    # how far it is from there, both as whole pixels and part; the sum of two parts may carry. Several loops over some rows'
-    # places: where each is, what stands there, what is between; in one loop, each would wait for the one before.
-    cdef idx rows = a.gather.rows, cols = a.gather.cols, wide = cols + 2 * a.beside, size = (rows + 2 * a.above) * wide
-    cdef idx each = 2 if pixel_t is uint8_t else 1, c, h, g, i, j, k, n, v, w, start, height, count, lines
-    cdef double mid_row = (rows - 1) / 2.0, mid_col = (cols - 1) / 2.0, side = -1 if d.flip else 1
+cdef void turn_to(const Augmented* a, const Drawn* d, idx l, spots_t* first, spots_t* right, spots_t* down) noexcept nogil:
+    # Where in a frame the first pixel of lane l comes from, and how far on those at its right and below it do.
+    cdef double mid_row = (a.gather.rows - 1) / 2.0, mid_col = (a.gather.cols - 1) / 2.0, side = -1 if d.flip else 1
     cdef double s = sin(d.angle) / d.factor, t = cos(d.angle) / d.factor, up = d.dy - mid_row, along = d.dx - mid_col
-    cdef int64_t right = fixed(s), right_col = fixed(side * t), down = fixed(t), down_col = fixed(-side * s)    # a pixel on
-    cdef int64_t row = fixed(mid_row + s * along + t * up) + (<int64_t> a.above << 32), r
-    cdef int64_t col = fixed(mid_col + side * (t * along - s * up)) + (<int64_t> a.beside << 32), e
-    cdef bits_t from_begin[PLACES]
-    cdef real_t row_from[PLACES]
-    cdef real_t col_from[PLACES]
-    cdef bits_t begins[PLACES]
-    cdef real_t row_begins[PLACES]
-    cdef real_t col_begins[PLACES]
-    cdef bits_t at[PLACES]
-    cdef real_t p[PLACES]
-    cdef real_t q[PLACES]
-    cdef bits_t words[PLACES]
-    cdef real_t near[4][PLACES]
-    cdef real_t unit = 1 / <real_t> (<int64_t> 1 << PART_BITS)
-    cdef mask_t place
-    cdef lane_t row_part, col_part, value
-    cdef const pixel_t* corner
-    cdef real_t* to
-    for c in range(a.gather.channels):
-        make_frame(a, x + c * rows * cols, frame + c * size * each)
-    for j in range(tile_count(cols, PLACES)):
-        start = j * PLACES
-        n = least(PLACES, cols - start)
-        lines = tile_count(n, LANES)
-        height = PLACES // (lines * LANES)
-        for w in range(lines * LANES):
-            from_begin[w] = <bits_t> (((start + w) * right >> 32) * wide + ((start + w) * right_col >> 32))
-            row_from[w] = <real_t> part_of((start + w) * right) * unit
-            col_from[w] = <real_t> part_of((start + w) * right_col) * unit
-        for i in range(tile_count(rows, height)):
-            h = i * height
-            count = least(height, rows - h)
-            for g in range(count):
-                begins[g] = <bits_t> ((row + (h + g) * down >> 32) * wide + (col + (h + g) * down_col >> 32))
-                row_begins[g] = <real_t> part_of(row + (h + g) * down) * unit
-                col_begins[g] = <real_t> part_of(col + (h + g) * down_col) * unit
-            for g in range(count):
-                for v in range(lines):
-                    k = (g * lines + v) * LANES
-                    row_part = lane_load(row_from + v * LANES) + row_begins[g]
-                    col_part = lane_load(col_from + v * LANES) + col_begins[g]
-                    place = mask_plus(mask_load(from_begin + v * LANES), begins[g])
-                    place = mask_carry(place, <bits_t> wide, &row_part)
-                    mask_store(at + k, mask_carry(place, 1, &col_part))
-                    lane_store(p + k, row_part)
-                    lane_store(q + k, col_part)
-            if not a.within:
-                for k in range(count * lines * LANES):
-                    g, w = h + k // (lines * LANES), start + k % (lines * LANES)
-                    r = row + g * down + w * right
-                    e = col + g * down_col + w * right_col
-                    at[k] = <bits_t> (cell((r >> 32) - a.above, rows, a.above, a.pad) * wide +
-                                      cell((e >> 32) - a.beside, cols, a.beside, a.pad))
-                    p[k], q[k] = <real_t> part_of(r) * unit, <real_t> part_of(e) * unit
-            for c in range(a.gather.channels):
-                corner = frame + c * size * each
-                if pixel_t is uint8_t:
-                    words_at(corner, at, n, count, lines * LANES, words)
-                else:
-                    for g in range(count):
-                        for k in range(g * lines * LANES, g * lines * LANES + n):
-                            near[0][k] = corner[at[k]]
-                            near[1][k] = corner[at[k] + 1]
-                            near[2][k] = corner[at[k] + wide]
-                            near[3][k] = corner[at[k] + wide + 1]
-                for g in range(count):
-                    to = y + (c * rows + h + g) * cols + start
-                    for v in range(lines):
-                        k = (g * lines + v) * LANES
-                        if pixel_t is uint8_t:
-                            value = lane_between_bytes(mask_load(words + k), lane_load(p + k), lane_load(q + k))
-                        else:
-                            value = lane_between(lane_load(near[0] + k), lane_load(near[1] + k), lane_load(near[2] + k),
-                                                 lane_load(near[3] + k), lane_load(p + k), lane_load(q + k))
-                        lane_store_some(to + v * LANES, value, least(LANES, n - v * LANES))
+    first.row[l] = fixed(mid_row + s * along + t * up) + (<int64_t> a.above << 32)
+    first.col[l] = fixed(mid_col + side * (t * along - s * up)) + (<int64_t> a.beside << 32)
+    right.row[l], right.col[l] = fixed(s), fixed(side * t)
+    down.row[l], down.col[l] = fixed(t), fixed(-side * s)
+
+
+cdef void places_within(const Augmented* a, const spots_t* begin, const spots_t* right, idx start, idx n, const bits_t* offsets,
+                        places_t* to) noexcept nogil:
+    # The places of n pixels of a row, of which some are outside: what stands there is elsewhere in a frame.
+    cdef idx wide = a.gather.cols + 2 * a.beside, l, w
+    cdef int64_t r, e
+    for l in range(LANES):
+        for w in range(n):
+            r = begin.row[l] + (start + w) * right.row[l]
+            e = begin.col[l] + (start + w) * right.col[l]
+            (<bits_t*> &to[w].at)[l] = <bits_t> (offsets[l] + cell((r >> 32) - a.above, a.gather.rows, a.above, a.pad) * wide +
+                                                 cell((e >> 32) - a.beside, a.gather.cols, a.beside, a.pad))
+            (<real_t*> &to[w].row)[l] = part_of(r)
+            (<real_t*> &to[w].col)[l] = part_of(e)
 
 
 cdef double mean_pixel(const pixel_t* x, idx n) noexcept nogil:
-    # In double, or whole numbers: 8 sums, which the compiler keeps in lanes.
+    # Of numbers in double, 8 sums, which the compiler keeps in lanes.
     cdef double sums[8]
-    cdef uint32_t whole[8]
     cdef double total = 0
     cdef idx i, k
-    for k in range(8):
-        sums[k] = 0
-        whole[k] = 0
-    for i in range(0, n - n % 8, 8):
+    if pixel_t is uint8_t:
+        total = <double> bytes_sum(x, n)
+    else:
         for k in range(8):
-            if pixel_t is uint8_t:
-                whole[k] += x[i + k]
-            else:
+            sums[k] = 0
+        for i in range(0, n - n % 8, 8):
+            for k in range(8):
                 sums[k] += x[i + k]
-    for i in range(n - n % 8, n):
-        sums[0] += x[i]
-    for k in range(8):
-        total += sums[k] + whole[k]
+        for i in range(n - n % 8, n):
+            sums[0] += x[i]
+        for k in range(8):
+            total += sums[k]
     return total / n
 
 
-cdef void tone(Context* ctx, const Augmented* a, const Drawn* drawn, const double* means) noexcept nogil:
-    # y = contrast * y + shift of the lane and channel, y being normalised: (pixel - mean[c]) / std[c].
-    cdef const Gather* f = &a.gather
-    cdef const real_t* scale = <const real_t*> f.scale
+cdef inline void tone(const Augmented* a, const Drawn* drawn, const double* means, idx c, lane_t* by,
+                      lane_t* to) noexcept nogil:
+    # by * x + to of the numbers x in memory: normalised, contrast and brightness changed; means: 0 where neither is.
+    cdef const real_t* scale = <const real_t*> a.gather.scale
     cdef real_t gain[LANE_MAX]
     cdef real_t offset[LANE_MAX]
+    cdef double unit = scale[c] if scale else 1, shift = scale[a.gather.channels + c] if scale else 0
+    cdef idx l
+    for l in range(LANES):
+        gain[l] = <real_t> (drawn[l].contrast * unit)
+        offset[l] = <real_t> (shift + (drawn[l].brightness * (255 if scale else 1) + (1 - drawn[l].contrast) * means[l]) * unit)
+    by[0] = lane_load(gain)
+    to[0] = lane_load(offset)
+
+
+cdef apart_t move_between(Context* ctx, const Augmented* a, const Drawn* drawn, const char** rows, const double* means,
+                          pixel_t* work) noexcept nogil:
+    # y[h][w][c] = what stands where (h, w) came from, between four neighbours, as tone() changes it. A place is where its row
+    # begins and how far it is from there, both as whole pixels and part; the sum of two parts may carry. Bytes stand in a
+    # frame each with the one below it, so that the four neighbours are one word.
+    cdef const Gather* f = &a.gather
+    cdef idx size = f.rows * f.cols, wide = f.cols + 2 * a.beside, start, n, c, h, w, l, i
+    cdef idx lines                                      # that are worked out at once
+    cdef pixel_t* frames = work
+    cdef spots_t first, right, down, spot
+    cdef bits_t offsets[LANE_MAX]
+    cdef places_t begin
+    cdef places_t from_begin[COLUMNS]
+    cdef places_t places[COLUMNS + 1]
+    cdef mask_t frame
     cdef lane_t by, to
     cdef lane_t* y
-    cdef idx c, h, w, l
-    cdef double unit
+    if pixel_t is uint8_t:
+        frames = work + a.frame
+    if a.pad == PAD_ZERO:
+        memset(work, 0, a.frame * (1 if pixel_t is uint8_t else LANES * sizeof(pixel_t)))
+    for l in range(LANES):
+        turn_to(a, drawn + l, l, &first, &right, &down)
+        offsets[l] = <bits_t> (l * a.frame) if l < ctx.valid else 0
+    frame = mask_load(offsets)
     for c in range(f.channels):
-        unit = scale[c] * 255.0 if scale else 1
-        for l in range(LANES):
-            gain[l] = <real_t> drawn[l].contrast
-            offset[l] = <real_t> (drawn[l].brightness * unit + (1 - drawn[l].contrast) * (
-                means[l] * (scale[c] if scale else 1) + (scale[f.channels + c] if scale else 0)))
-        by = lane_load(gain)
-        to = lane_load(offset)
-        for h in range(f.rows):
-            y = ctx.arena + f.y + h * f.row + c
-            for w in range(f.cols):
-                y[w * f.step] = y[w * f.step] * by + to
+        for l in range(ctx.valid):
+            if l + 1 < ctx.valid:
+                fetch(rows[l + 1] + c * size * sizeof(pixel_t), size * sizeof(pixel_t))
+            if pixel_t is uint8_t:
+                make_frame(a, <const pixel_t*> rows[l] + c * size, work)
+                bytes_zip(work, work + wide, frames + 2 * l * a.frame, (f.rows + 2 * a.above - 1) * wide)
+            else:
+                make_frame(a, <const pixel_t*> rows[l] + c * size, frames + l * a.frame)
+        tone(a, drawn, means, c, &by, &to)
+        for i in range(tile_count(f.cols, COLUMNS)):
+            start = i * COLUMNS
+            n = least(COLUMNS, f.cols - start)
+            lines = f.rows if a.within and n > 1 else 1 # one, where each place is looked at, or a row begins where it ends
+            for l in range(LANES):
+                spot.row[l], spot.col[l] = start * right.row[l], start * right.col[l]
+            for w in range(n):
+                spots_split(&spot, <bits_t> wide, mask_set(0), from_begin + w)
+                spots_move(&spot, &right)
+            spot = first
+            spots_split(&spot, <bits_t> wide, frame, &begin)
+            for w in range(n):
+                places[w] = places_add(from_begin + w, &begin, <bits_t> wide)
+            places[n].at = frame                        # read, and not used
+            for h in range(f.rows // lines):
+                if not a.within:
+                    places_within(a, &spot, &right, start, n, offsets, places)
+                y = ctx.arena + f.y + h * lines * f.row + start * f.step + c
+                if pixel_t is uint8_t:
+                    rows_between_bytes(frames, wide, places, n, lines, &spot, &down, from_begin, frame, by, to, y, f.row,
+                                       f.step)
+                else:
+                    rows_between(frames, wide, places, n, lines, &spot, &down, from_begin, frame, by, to, y, f.row, f.step)
 
 
 cdef void cut_out(Context* ctx, const Augmented* a, const Drawn* drawn) noexcept nogil:
@@ -332,12 +324,11 @@ cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
     cdef char* work = <char*> (ctx.own + a.work)
     cdef Drawn drawn[LANE_MAX]
     cdef double means[LANE_MAX]
-    cdef idx l, size = a.gather.channels * a.gather.rows * a.gather.cols
-    cdef char* frame = work + LANES * size * sizeof(real_t)     # of an image that is moved between pixels
+    cdef lane_t by, to
+    cdef idx c, l, size = a.gather.channels * a.gather.rows * a.gather.cols, each = 1 if b.is_u8 else sizeof(real_t)
     draw(a, b.key, b.position + ctx.first, drawn)
-    if a.move == MOVE_BETWEEN and a.pad == PAD_ZERO:
-        memset(frame, 0, a.frame)
     for l in range(LANES):
+        means[l] = 0
         if l >= ctx.valid:
             rows[l], drawn[l], means[l] = rows[0], drawn[0], means[0]
             continue
@@ -349,22 +340,22 @@ cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
                 move_whole(a, drawn + l, <const uint8_t*> rows[l], <uint8_t*> work)
             else:
                 move_whole(a, drawn + l, <const real_t*> rows[l], <real_t*> work)
-        elif a.move == MOVE_BETWEEN:
-            if b.is_u8:
-                move_between(a, drawn + l, <const uint8_t*> rows[l], <real_t*> work, <uint8_t*> frame)
-            else:
-                move_between(a, drawn + l, <const real_t*> rows[l], <real_t*> work, <real_t*> frame)
-        if a.move != MOVE_NOT:
             rows[l] = work
-            work += size * (1 if b.is_u8 and a.move == MOVE_WHOLE else sizeof(real_t))
-    if b.is_u8 and a.move != MOVE_BETWEEN:
-        to_lanes(ctx, &a.gather, rows, FROM_U8)
-    elif b.is_u8:
-        to_lanes(ctx, &a.gather, rows, FROM_SCALED)
+            work += size * each
+    if a.move == MOVE_BETWEEN:
+        if b.is_u8:
+            move_between(ctx, a, drawn, rows, means, <uint8_t*> work)
+        else:
+            move_between(ctx, a, drawn, rows, means, <real_t*> work)
     else:
-        to_lanes(ctx, &a.gather, rows, FROM_REAL)
-    if a.tone:
-        tone(ctx, a, drawn, means)
+        for c in range(a.gather.channels):
+            tone(a, drawn, means, c, &by, &to)
+            if b.is_u8:
+                to_lanes(ctx, &a.gather, rows, c, by, to, FROM_U8)
+            elif a.tone:
+                to_lanes(ctx, &a.gather, rows, c, by, to, FROM_SCALED)
+            else:
+                to_lanes(ctx, &a.gather, rows, c, by, to, FROM_REAL)
     if a.cutout:
         cut_out(ctx, a, drawn)
     if a.mix and b.mix:

@@ -11,52 +11,45 @@ cdef struct Gather:
 cdef enum: FROM_U8, FROM_REAL, FROM_SCALED      # what a sample's numbers are: uint8, as they are, or real_t that is scaled
 
 
-cdef inline void to_lanes(Context* ctx, const Gather* f, const char** rows, int kind) noexcept nogil:
-    # y[h][w][c] = rows[lane][c][h][w] * scale[c] + shift[c].
+cdef inline void to_lanes(Context* ctx, const Gather* f, const char** rows, idx c, lane_t by, lane_t to,
+                          int kind) noexcept nogil:
+    # y[h][w][c] = rows[lane][c][h][w] * by + to, of one channel.
     cdef lane_t block[LANE_MAX]
     cdef real_t line[LANE_MAX]
-    cdef real_t scale, shift
     cdef lane_t* y
-    cdef idx c, h, w, i, l, at, n, cols = f.cols, lines = f.rows
+    cdef idx h, w, i, l, at, n, cols = f.cols, lines = f.rows
     if f.row == cols * f.step:                          # no border: a channel is one long line
         cols = cols * lines
         lines = 1
-    for c in range(f.channels):
-        scale = (<const real_t*> f.scale)[c] if f.scale else 1
-        shift = (<const real_t*> f.scale)[f.channels + c] if f.scale else 0
-        for h in range(lines):
-            w = 0
-            while w < cols:
-                at = (c * lines + h) * cols + w
-                n = cols - w
-                if n >= LANES:
-                    n = LANES
-                    for l in range(LANES):
-                        if kind == FROM_U8:
-                            block[l] = lane_load_u8(<const uint8_t*> rows[l] + at) * scale + shift
-                        elif kind == FROM_SCALED:
-                            block[l] = lane_load(<const real_t*> rows[l] + at) * scale + shift
+    for h in range(lines):
+        w = 0
+        while w < cols:
+            at = (c * lines + h) * cols + w
+            n = cols - w
+            if n >= LANES:
+                n = LANES
+                for l in range(LANES):
+                    if kind == FROM_U8:
+                        block[l] = lane_load_u8(<const uint8_t*> rows[l] + at)
+                    else:
+                        block[l] = lane_load(<const real_t*> rows[l] + at)
+            else:
+                for l in range(LANES):
+                    for i in range(LANES):
+                        if i >= n:
+                            line[i] = 0
+                        elif kind == FROM_U8:
+                            line[i] = (<const uint8_t*> rows[l])[at + i]
                         else:
-                            block[l] = lane_load(<const real_t*> rows[l] + at)
-                else:
-                    for l in range(LANES):
-                        for i in range(LANES):
-                            if i >= n:
-                                line[i] = 0
-                            elif kind == FROM_U8:
-                                line[i] = (<const uint8_t*> rows[l])[at + i] * scale + shift
-                            elif kind == FROM_SCALED:
-                                line[i] = (<const real_t*> rows[l])[at + i] * scale + shift
-                            else:
-                                line[i] = (<const real_t*> rows[l])[at + i]
-                        block[l] = lane_load(line)
-                for l in range(ctx.valid, LANES if f.zero else 0):
-                    block[l] = lane_set(0)
-                lane_transpose(block)
-                y = ctx.arena + f.y + h * f.row + w * f.step + c
-                for i in range(n):
-                    y[i * f.step] = block[i]
-                w += LANES
+                            line[i] = (<const real_t*> rows[l])[at + i]
+                    block[l] = lane_load(line)
+            for l in range(ctx.valid, LANES if f.zero else 0):
+                block[l] = lane_set(0)
+            lane_transpose(block)
+            y = ctx.arena + f.y + h * f.row + w * f.step + c
+            for i in range(n):
+                y[i * f.step] = block[i] if kind == FROM_REAL else block[i] * by + to
+            w += LANES
 
 
 cdef void gather(Context* ctx, const Args* args) noexcept nogil:
@@ -65,13 +58,15 @@ cdef void gather(Context* ctx, const Args* args) noexcept nogil:
     cdef const Gather* f = &args.gather
     cdef Bound* b = ctx.bound + f.bound
     cdef const char* rows[LANE_MAX]
-    cdef idx l
+    cdef const real_t* scale = <const real_t*> f.scale
+    cdef idx l, c
     for l in range(LANES):
         rows[l] = target_row(ctx, b, l if l < ctx.valid else 0)
-    if b.is_u8:
-        to_lanes(ctx, f, rows, FROM_U8)
-    else:
-        to_lanes(ctx, f, rows, FROM_REAL)
+    for c in range(f.channels):
+        if b.is_u8:
+            to_lanes(ctx, f, rows, c, lane_set(scale[c]), lane_set(scale[f.channels + c]), FROM_U8)
+        else:
+            to_lanes(ctx, f, rows, c, lane_set(1), lane_set(0), FROM_REAL)
 
 
 cdef void scatter(Context* ctx, const Args* args) noexcept nogil:

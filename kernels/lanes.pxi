@@ -1,10 +1,12 @@
 # What lanes.h declares. Cython sees lanes as scalars; only the functions below look inside one.
 from libc.stddef cimport ptrdiff_t
 from libc.math cimport sqrt as double_sqrt
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset, memcpy
 from libc.stdlib cimport free
 from libc.math cimport INFINITY, NAN, cos, sin
+
+ctypedef Py_ssize_t idx
 
 cdef extern from "lanes.h" nogil:
     ctypedef float real_t
@@ -12,6 +14,7 @@ cdef extern from "lanes.h" nogil:
     ctypedef float lane_t
     ctypedef int mask_t
     enum: LANES, LANE_MAX, WIDE_TILES
+    ctypedef void apart_t "__attribute__((noinline)) void"      # of a function that must have its registers to itself
     lane_t lane_set(real_t)
     mask_t mask_set(bits_t)
     lane_t lane_load(const real_t*)
@@ -63,11 +66,24 @@ cdef extern from "lanes.h" nogil:
     void lane_unzip3(lane_t, lane_t, lane_t, lane_t*)
     enum: PART_BITS
     mask_t mask_load(const bits_t*)
-    mask_t mask_carry(mask_t, bits_t, lane_t*)
-    lane_t lane_between(lane_t, lane_t, lane_t, lane_t, lane_t, lane_t)
-    lane_t lane_between_bytes(mask_t, lane_t, lane_t)
-    void words_at(const uint8_t*, const bits_t*, ptrdiff_t, ptrdiff_t, ptrdiff_t, bits_t*)
+    ctypedef struct spots_t:
+        int64_t row[LANE_MAX]
+        int64_t col[LANE_MAX]
+    void spots_move(spots_t*, const spots_t*)
+    ctypedef struct places_t:
+        mask_t at
+        lane_t row
+        lane_t col
+    void spots_split(const spots_t*, bits_t, mask_t, places_t*)
+    places_t places_add(const places_t*, const places_t*, bits_t)
+    void rows_between_bytes(const uint8_t*, idx, places_t*, idx, idx, spots_t*, const spots_t*, const places_t*, mask_t,
+                            lane_t, lane_t, lane_t*, idx, idx)
+    void rows_between(const real_t*, idx, places_t*, idx, idx, spots_t*, const spots_t*, const places_t*, mask_t,
+                      lane_t, lane_t, lane_t*, idx, idx)
     void bytes_zip(const uint8_t*, const uint8_t*, uint8_t*, ptrdiff_t)
+    void bytes_copy(const uint8_t*, uint8_t*, ptrdiff_t)
+    void bytes_sides(uint8_t*, idx, idx, idx, idx, int)
+    uint64_t bytes_sum(const uint8_t*, ptrdiff_t)
     void bytes_reverse(const uint8_t*, uint8_t*, ptrdiff_t)
     real_t real_sqrt(real_t)
     unsigned int float_mode_flush()
@@ -84,8 +100,6 @@ cdef extern from "lanes.h" nogil:
 
 cdef extern from "stdlib.h" nogil:
     int posix_memalign(void**, size_t, size_t)
-
-ctypedef Py_ssize_t idx
 
 
 # An array that the caller binds to a run: input, target, output, per-sample loss.

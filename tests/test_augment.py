@@ -73,7 +73,7 @@ def test_against_numpy(name, shape, kind, isa, rng):
 
 @pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
 @pytest.mark.parametrize("pad", ["zero", "edge", "reflect"])
-@pytest.mark.parametrize("shape", [(1, 3, 300), (2, 290, 5), (1, 257, 270)])
+@pytest.mark.parametrize("shape", [(1, 3, 300), (2, 290, 5), (1, 257, 270), (3, 20, 33)])
 def test_large_and_long_images(shape, pad, kind, isa, rng):
     """Rows of more pixels than are worked out at once; places many times the image's size outside, or none outside; weights as
     exact as in small images."""
@@ -107,10 +107,11 @@ def test_image_of_one_pixel_a_side(isa, rng):
     """Edges that meet: one row or column, every way to pad."""
     for pad in "zero", "edge", "reflect":
         for shape in (1, 1, 1), (2, 1, 5), (1, 6, 1):
-            ds = made(rng, 20, shape, "uint8").augmented(Augment(rotate=90, scale=(0.3, 1.5), flip=True, pad=pad))
-            (batch,), _, (key, _) = passed(ds, 20)
-            want = augmented(batch.images[batch.index], ds.augment, key, 0, None, ds.mean, ds.std)
-            assert_allclose(np.asarray(batch), want, rtol=0, atol=2e-5)
+            for case in dict(rotate=90, scale=(0.3, 1.5)), dict(rotate=10, scale=(0.9, 1.1)):
+                ds = made(rng, 20, shape, "uint8").augmented(Augment(flip=True, pad=pad, **case))
+                (batch,), _, (key, _) = passed(ds, 20)
+                want = augmented(batch.images[batch.index], ds.augment, key, 0, None, ds.mean, ds.std)
+                assert_allclose(np.asarray(batch), want, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float32"])

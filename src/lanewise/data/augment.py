@@ -110,16 +110,21 @@ class Augment:
         return above, beside, (above, beside) == (far[0] + 2, far[1] + 2)
 
     def layout(self, shape: Shape, kind: str, real_bytes: int, lanes: int) -> tuple[int, dict[str, Any]]:
-        """(Lanes that moved images (C, H, W) of a shard take, and a frame; the instruction's fields). Bytes stay bytes where
-        they move by whole pixels; in a frame each has the one below it at its side."""
-        room, above, beside, within, frame = math.prod(shape) if self.move else 0, 0, 0, True, 0
-        if self.move == WHOLE and kind == "uint8":
-            room = -(-room // real_bytes)
+        """(Lanes that a shard of images (C, H, W) takes on its way: moved by whole pixels, where bytes stay bytes, or as the
+        frames of a channel; the instruction's fields). In a frame each byte has the one below it at its side, which takes one
+        more frame of single bytes. Frames are an odd number of cache lines, so that a place is in another set of L1 in each,
+        and have columns in eights on each side, which are mirrored at once."""
+        each = 1 if kind == "uint8" else real_bytes
+        size, above, beside, within, frame = 0, 0, 0, True, 0
+        if self.move == WHOLE:
+            size = lanes * math.prod(shape) * each
         elif self.move == BETWEEN:
             above, beside, within = self.frame(shape)
-            places = shape[0] * (shape[1] + 2 * above) * (shape[2] + 2 * beside)
-            frame = places * (2 if kind == "uint8" else real_bytes)
-            room -= -frame // (lanes * real_bytes)
+            beside = -(-beside // 8) * 8
+            line = 64 // (2 if each == 1 else each)         # pixels
+            frame = (-(-(shape[1] + 2 * above) * (shape[2] + 2 * beside) // line) | 1) * line
+            size = (2 * lanes + 1) * frame + 64 if each == 1 else lanes * frame * each     # 64: whole vectors are written
+        room = -(-size // (lanes * real_bytes))
         return room, dict(move=self.move, pad=PADS.index(self.pad), flip=int(self.flip), mix=int(self.mixup > 0),
                           shift=self.shift, tone=int(self.brightness > 0 or self.contrast > 0), cutout=self.cutout,
                           turn=math.radians(self.rotate), low=self.scale[0], high=self.scale[1], brightness=self.brightness,
