@@ -45,10 +45,13 @@ cdef struct Span:
 
 
 # What every shard does before the next look across shards: a piece of forward, then one of backward.
+cdef enum: QUEUES = 16
+
+
 cdef struct Segment:
     idx forward, forward_stop, backward, backward_stop
     Code join                   # once all shards are there: split over threads
-    ptrdiff_t next_slot
+    ptrdiff_t taken[QUEUES]     # slots of each queue that a thread has: slot s waits in queue s % min(threads, QUEUES)
 
 
 # One run: what every thread of the team reads.
@@ -74,9 +77,20 @@ cdef void execute(Code* block, Context* ctx, idx start, idx stop) noexcept nogil
         block.code[i].run(ctx, &block.code[i].args)
 
 
+cdef inline idx take_slot(Segment* segment, Context* ctx) noexcept nogil:
+    # The next slot of the thread's own queue, whose numbers of earlier segments are in its cache; then of the others'.
+    cdef idx queues = least(ctx.threads, QUEUES), k, q, slot
+    for k in range(queues):
+        q = (ctx.tid + k) % queues
+        slot = q + queues * take_next(&segment.taken[q])
+        if slot < ctx.n_slots:
+            return slot
+    return ctx.n_slots
+
+
 cdef void run_segment(Team* team, Segment* segment, Context* ctx) noexcept nogil:
     # Whole slots, shard by shard.
-    cdef idx shard, slot = take_next(&segment.next_slot)
+    cdef idx shard, slot = take_slot(segment, ctx)
     while slot < ctx.n_slots:
         ctx.slot = <real_t*> (ctx.slots + slot * ctx.slot_bytes)
         ctx.fresh = 1
@@ -88,7 +102,7 @@ cdef void run_segment(Team* team, Segment* segment, Context* ctx) noexcept nogil
             if team.phases & BACKWARD:
                 execute(&team.backward, ctx, segment.backward, segment.backward_stop)
             ctx.fresh = 0
-        slot = take_next(&segment.next_slot)
+        slot = take_slot(segment, ctx)
 
 
 cdef int all_finite(const real_t* g, idx n) noexcept nogil:
@@ -266,7 +280,7 @@ cdef class Program:
         self.team.finite = 1
         self.team.ctx.key = key
         for i in range(self.team.n_segments):
-            self.team.segments[i].next_slot = 0
+            memset(self.team.segments[i].taken, 0, sizeof(self.team.segments[i].taken))
         if phases & FORWARD:
             self.team.shards = (n + LANES - 1) // LANES
             self.team.ctx.n = n

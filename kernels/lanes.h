@@ -283,6 +283,15 @@ LANE void team_barrier(barrier_t *b, int threads) {
 LANE const real_t *own_pointer(const real_t *p) { __asm__("" : "+r"(p)); return p; }
 /* The cache line of p, which will be read. */
 LANE void line_prefetch(const void *p) { __builtin_prefetch(p); }
+
+/* Asks for a cache line that will be written: other cores let go of it meanwhile. */
+LANE void line_own(const void *p) {
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
+#else
+    __builtin_prefetch(p, 1);
+#endif
+}
 /* Two threads of a team on one CPU take twice the time, and a kernel that wakes one where the other runs may leave them there.
  * A thread that has met another for some runs moves to a CPU that the team does not use: its mask is narrowed, which moves it,
  * and given back. Where the system puts it back at once it moves less often. */

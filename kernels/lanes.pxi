@@ -96,6 +96,7 @@ cdef extern from "lanes.h" nogil:
     void keep_apart(const int*, int, int)
     ptrdiff_t take_next(ptrdiff_t*)
     void line_prefetch(const void*)
+    void line_own(const void*)
     const real_t* own_pointer(const real_t*)
 
 cdef extern from "stdlib.h" nogil:

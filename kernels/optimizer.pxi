@@ -123,9 +123,11 @@ cdef dict RULES = {"sgd": <size_t> sgd, "adam": <size_t> adam, "adamax": <size_t
 cdef void update_chunks(rule_t rule, const Update* u, const int64_t* part, idx ranges) noexcept nogil:
     # part: `ranges` pairs of a first chunk and the one after the last.
     cdef unsigned int mode = float_mode_flush()
-    cdef idx i, chunk
+    cdef idx i, chunk, k, size = 64 // sizeof(real_t)
     for i in range(ranges):
         for chunk in range(part[2 * i], part[2 * i + 1]):
+            for k in range(CHUNK // size if chunk + 1 < part[2 * i + 1] else 0):
+                line_own(u.p + (chunk + 1) * CHUNK + k * size)
             rule(u, chunk * CHUNK, least(CHUNK, u.n - chunk * CHUNK))
     float_mode_set(mode)
 
