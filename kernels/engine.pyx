@@ -44,10 +44,10 @@ cdef struct Span:
     idx size
 
 
+cdef enum: QUEUES = 16          # of slots, for so many threads; further ones share them
+
+
 # What every shard does before the next look across shards: a piece of forward, then one of backward.
-cdef enum: QUEUES = 16
-
-
 cdef struct Segment:
     idx forward, forward_stop, backward, backward_stop
     Code join                   # once all shards are there: split over threads

@@ -84,6 +84,17 @@ def test_error_in_float32(shape, isa, rng):
     assert np.abs(layer(x).numpy() - expected).max() <= bound * np.abs(expected).max()
 
 
+def test_more_shards_than_slots(isa, algorithm, rng):
+    """dW of a batch of which some gradient slots take two shards."""
+    layer = nn.Conv2d(8, 9, 3, padding=1).double()
+    x = rng.standard_normal((18 * 8 - 3, 8, 6, 5))
+    target = rng.standard_normal((len(x), 9, 6, 5))
+    fast = results(layer, x, target)
+    algorithm(False)
+    for a, b in zip(fast, results(layer, x, target)):
+        assert_allclose(a, b, rtol=0, atol=1e-11 * np.abs(b).max())
+
+
 def test_gradient_is_added_to_an_earlier_one(isa, algorithm, rng):
     """Two convolutions and a product read one image: dX is added to what is there."""
     class Fork(nn.Module):
