@@ -309,3 +309,27 @@ def test_dropout_backward_has_the_forward_mask(isa, rng):
         nn.MSELoss("sum")(layer(np.ones((20, 30), np.float32)), np.zeros((20, 30), np.float32)).item()
         loss.backward()
         assert_array_equal(leaf.grad, 4 * out.numpy())
+
+
+@pytest.mark.parametrize("reader", [nn.Conv2d(6, 5, 3), nn.Conv2d(6, 8, 1, stride=2), nn.Conv2d(6, 6, 2, groups=6),
+                                    nn.ConvTranspose2d(6, 4, 2, stride=2), nn.Sequential(nn.Conv2d(6, 7, 3), nn.MaxPool2d(2))], ids=repr)
+def test_a_value_read_once_is_computed_again(reader, isa, rng):
+    """Between BatchNorm and a convolution nothing is kept; a second reader, whose gradient is zero, has it kept: the same bits."""
+    norm = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU())
+    x, y = rng.standard_normal((37, 3, 8, 8)).astype(np.float32), None
+    found, applied = [], []
+    for second in (False, True):
+        for m in (norm, reader):
+            m.zero_grad()
+        value = norm(x)
+        result = reader(value)
+        y = rng.standard_normal(result.shape).astype(np.float32) if y is None else y
+        loss = nn.MSELoss()(result, y)
+        if second:
+            loss = loss + 0.0 * nn.MSELoss()(value, np.zeros(value.shape, np.float32))
+        loss.backward()
+        found.append([p.grad.copy() for m in (norm, reader) for p in m.parameters()])
+        applied.append([w.block for w in loss._plan.work if w.name == "batch_norm_apply"])
+    assert applied == [["forward", "backward"], ["forward"]]
+    for a, b in zip(*found):
+        assert_array_equal(a, b)

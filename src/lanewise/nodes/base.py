@@ -4,6 +4,7 @@
 class Op:
     """An operation on per-sample arrays. `key()` identifies it in the plan cache."""
     params = ()
+    asks_again = False                  # whether backward() reads its inputs by Builder.again(), never as they were left
     takes_integers = False              # whether its input may be an array of indices
 
     def key(self):

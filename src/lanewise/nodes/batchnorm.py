@@ -66,11 +66,14 @@ class BatchNorm(Op):
                     momentum=-1.0 if self.momentum is None else self.momentum, eps=self.eps,
                     **{"plus": int(self.plus), "masked": 0, "add_r": 0, **more})
 
+    def compute(self, b, node, block, y):
+        """The value, where the statistics are known."""
+        image, added = self._inputs(node)
+        b.emit(block, "batch_norm_apply", **self._fields(b, node, x=b.value(image), y=y, r=b.value(added) if added else None))
+
     def forward(self, b, node):
-        (image, added), y = self._inputs(node), b.value(node)
-        x = b.value(image)
         if self.batch:
-            fields = self._fields(b, node, x=x)
+            fields = self._fields(b, node, x=b.value(self._inputs(node)[0]))
             b.emit("forward", "batch_norm_partial", **fields)
             b.join("forward", "batch_norm_join", **dict(fields, x=0))
             if self.running:
@@ -79,7 +82,9 @@ class BatchNorm(Op):
                 b.needs_two("BatchNorm")
         else:
             b.emit("pack", "batch_norm_running", **self._fields(b, node))
-        b.emit("forward", "batch_norm_apply", **self._fields(b, node, x=x, y=y, r=b.value(added) if self.plus else None))
+        self.compute(b, node, "forward", b.value(node))
+        if not self.plus:                               # of a sum the way back reads the result
+            b.pass_on(node)
 
     def backward(self, b, node, dy):
         (image, added), r, add_r, more = self._inputs(node), None, 0, {}

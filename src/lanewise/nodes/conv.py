@@ -39,6 +39,7 @@ def phase(stride, dilation, pad, kernel, r):
 class Conv2d(Op):
     """y[n,o] = b[o] + sum_c w[o,c] * x[n,c]; stride, padding (top, left, bottom, right), dilation, groups; ReLU fused
     where the plan found one."""
+    asks_again = True
 
     def __init__(self, weight, bias, stride, padding, dilation, groups, relu=False):
         self.weight, self.bias, self.stride, self.padding = weight, bias, stride, padding
@@ -193,7 +194,7 @@ class Conv2d(Op):
     def conv_backward(self, b, node, dy):
         """The gradients of weight, bias and image."""
         if self.weight.requires_grad:
-            self.weight_grad(b, b.value(node.inputs[0]), dy)
+            self.weight_grad(b, b.again(node.inputs[0]), dy)
         self.bias_grad(b, dy)
         self.image_grad(b, node, dy)
 

@@ -40,7 +40,7 @@ class ConvTranspose2d(Conv2d):
     def backward(self, b, node, dy):
         x = node.inputs[0]
         if self.weight.requires_grad:
-            self.weight_grad(b, dy, b.value(x))
+            self.weight_grad(b, dy, b.again(x))
         self.bias_grad(b, dy)
         if b.wants(x):
             dx, add = b.into(x)

@@ -36,7 +36,7 @@ class DepthwiseConv2d(Conv2d):
             b.emit("backward", "relu_backward", **loops(dy, b.value(node), dy))
         x, (top, left) = node.inputs[0], self.padding[:2]
         if self.weight.requires_grad:
-            size, image = self.weight.data.size, b.value(x)
+            size, image = self.weight.data.size, b.again(x)
             d = b.slot(size * b.lane_bytes)
             b.flops(18 * dy.rows * dy.cols * dy.channels)
             b.emit("backward", "depthwise_dw", **self._fields(image, dy, image.at(-top, -left), d=d))

@@ -112,9 +112,9 @@ class ConvMaxPool(Conv2d):
             b.emit("backward", "max_pool_backward", **window_fields(self.pool, before, dy, b.saved(node)))
         if self.weight.requires_grad:
             if by_winners:
-                self.winners_grad(b, b.value(node.inputs[0]), dy, b.saved(node))
+                self.winners_grad(b, b.again(node.inputs[0]), dy, b.saved(node))
             else:
-                self.weight_grad(b, b.value(node.inputs[0]), before)
+                self.weight_grad(b, b.again(node.inputs[0]), before)
         self.bias_grad(b, dy)
         self.image_grad(b, node, before)
 
