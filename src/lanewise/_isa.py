@@ -10,7 +10,7 @@ from ._kernels import cpu
 if TYPE_CHECKING:
     from typing import Any
 
-SPINS = "5000"              # of a waiting OpenMP thread before it sleeps: about 0.1 ms, the Python between two calls of a large network
+SPINS = "5000"              # of a waiting OpenMP thread before it sleeps: 0.1 ms, the Python between two calls of a large network
 LEVEL = cpu.level()
 ISAS = ["v4", "v3", "v2"] if LEVEL else ["generic"]
 

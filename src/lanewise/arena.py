@@ -57,7 +57,8 @@ def lay_out(lists, work, lane_bytes):
     start = {"forward": 0, "backward": len(lists["forward"])}
     lists = {block: [(name, number(fields)) for name, fields in items] if block in start else items
              for block, items in lists.items()}
-    return lists, [w._replace(bytes=made.get(start[w.block] + w.index, 0)) if w.block in start else w for w in work], tops[False], tops[True]
+    work = [w._replace(bytes=made.get(start[w.block] + w.index, 0)) if w.block in start else w for w in work]
+    return lists, work, tops[False], tops[True]
 
 
 def cut(lists, joins):

@@ -10,8 +10,8 @@ from .nodes.pool import ConvMaxPool, MaxPool2d
 
 def fuse(outputs):
     """The graph with ReLU inside the convolution, dense layer or BatchNorm before it, a sum inside the BatchNorm that makes one of
-    its terms, and a convolution's rows streamed through the max-pool after it: (new nodes for the outputs, {node: places in topological(outputs) of what it computes}). A value that is
-    an output, or read twice, stays a value."""
+    its terms, and a convolution's rows streamed through the max-pool after it: (new nodes for the outputs, {node: places in
+    topological(outputs) of what it computes}). A value that is an output, or read twice, stays a value."""
     order = topological(outputs)
     readers = {}
     for node in order:

@@ -121,7 +121,8 @@ class Plan:
         packed, slot, stash, stats = self._sizes
         shards, size = -(-n // self.lanes), self.dtype.itemsize
         numbers = sum(math.prod(s) for s in (*(s for _, s in (*self._outputs, *self._input_grads)), *self._loss_shapes))
-        return {"arenas": (shards if self._cut else n_threads) * self.arena_bytes + n_threads * self.own_bytes, "packed weights": packed * size,
+        return {"arenas": (shards if self._cut else n_threads) * self.arena_bytes + n_threads * self.own_bytes,
+                "packed weights": packed * size,
                 "gradient slots": min(shards, MOST_SLOTS) * slot if self.backward else 0,
                 "stash": shards * self.lanes * stash * size if self.backward else 0,
                 "statistics": shards * stats * size, "outputs": n * (numbers + self._has_hits) * size}

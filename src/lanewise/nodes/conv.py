@@ -77,12 +77,13 @@ class Conv2d(Op):
         return self.shape(node.inputs[0].shape)
 
     def points(self, result):
-        """Products of a Winograd tile for a result (O, H', W') of stride 1: 36 of a square for 3x3 taps, 6 or 8 of a row for 3 or 5
-        columns of taps; 0 for the direct sum."""
+        """Products of a Winograd tile for a result (O, H', W') of stride 1: 36 of a square for 3x3 taps, 6 or 8 of a row for
+        3 or 5 columns of taps; 0 for the direct sum."""
         return self._points(result, self.weight.shape[0] >= WINOGRAD_FROM)
 
     def points_back(self, result, rows, cols):
-        """points() for dX of rows x cols: by squares where they are fewer products than along rows, whose tiles are the result's."""
+        """points() for dX of rows x cols: by squares where they are fewer products than along rows, whose tiles are the
+        result's."""
         points, along = self._points(result, self.weight.shape[1] >= WINOGRAD_FROM), self._points(result, False)
         if along and SQUARE * -(-rows // TILE) * -(-cols // TILE) > 3 * along * result[1] * -(-result[2] // TILE):
             return along
@@ -157,7 +158,8 @@ class Conv2d(Op):
                     run_step=dw * x.channels, taps=kh, runs=runs, run=kw * ins if merged else ins,
                     y_row=y.row, y_step=outs, groups=self.groups, x_group=ins, outs=group,
                     start=BIAS if bias is not None else KEEP if add else ZERO, relu=int(self.relu), first=-self.padding[0],
-                    row_step=sh, tap_step=dh, x_rows=x.rows, **self._winograd(b, points, cols, ins, outs, x.rows, band, least=least))
+                    row_step=sh, tap_step=dh, x_rows=x.rows,
+                    **self._winograd(b, points, cols, ins, outs, x.rows, band, least=least))
 
     def _winograd(self, b, points, cols, ins, outs, x_rows, band, left=0, transposed=0, least=1):
         # Tiles of `cols`; scratch for `band` rows at once, or as many as fit, but `least`; of x_rows there are.
@@ -225,7 +227,8 @@ class Conv2d(Op):
         merged = (dw == 1 and self.groups == 1) and not points
         pixels = outs >= (POINTS_FROM if points else PIXELS_FROM) and self.groups == 1
         wide = -(-outs // b.lanes) * b.lanes
-        height, width, tiles = (dy.rows - 1) * sh + (kh - 1) * dh + 1, (dy.cols - 1) * sw + (kw - 1) * dw + 1, -(-dy.cols // TILE)
+        height, width = (dy.rows - 1) * sh + (kh - 1) * dh + 1, (dy.cols - 1) * sw + (kw - 1) * dw + 1
+        tiles = -(-dy.cols // TILE)
         lines = points * kh * ins if points else kh * kw * ins
         d = b.slot(lines * wide * b.real_bytes if pixels else lines * outs * b.lane_bytes)
         step, out = (ins, wide if pixels else outs) if pixels or points else (x.channels, outs)
@@ -274,8 +277,8 @@ class Conv2d(Op):
         outs, ins, kh, kw = self.weight.shape
         group = outs // self.groups
         b.emit("reduce", "conv_grad", d=d, lanes=int(not wide), wide=wide or group,
-               grad=b.grad_address(self.weight), add=b.used_before(self.weight), groups=self.groups, taps=kh, runs=1 if merged else kw,
-               reds=ins, merged=kw if merged else 1, outs=group, points=points,
+               grad=b.grad_address(self.weight), add=b.used_before(self.weight), groups=self.groups, taps=kh,
+               runs=1 if merged else kw, reds=ins, merged=kw if merged else 1, outs=group, points=points,
                s_group=group * ins * kh * kw, s_tap=kw, s_run=1, s_red=kh * kw, s_out=ins * kh * kw)
 
     def emit_transposed(self, b, block, dy, dx, add=0, bias=None):
@@ -298,8 +301,8 @@ class Conv2d(Op):
                        s_red=ins * kh * kw, points=points)
             b.flops(2 * dy.rows * dy.cols * outs * ins * kh * kw)
             b.emit(block, "conv", x=dy.at(first), y=dx.start, w=w, bias=b.address(bias), rows=dx.rows, cols=dx.cols,
-                   x_row=dy.row, x_step=outs, tap_row=self.dilation[0] * dy.row, run_step=0, taps=kh, runs=1, run=outs, y_row=dx.row,
-                   y_step=ins, groups=1, x_group=outs, outs=ins, start=start, relu=0, first=first, row_step=1,
+                   x_row=dy.row, x_step=outs, tap_row=self.dilation[0] * dy.row, run_step=0, taps=kh, runs=1, run=outs,
+                   y_row=dx.row, y_step=ins, groups=1, x_group=outs, outs=ins, start=start, relu=0, first=first, row_step=1,
                    tap_step=self.dilation[0], x_rows=dy.rows,
                    **self._winograd(b, points, dy.cols, outs, ins, dy.rows, dx.rows, self.padding[1], 1))
             return

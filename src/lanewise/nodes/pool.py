@@ -119,11 +119,11 @@ class ConvMaxPool(Conv2d):
         self.image_grad(b, node, before)
 
     def by_winners(self, first):
-        """Whether dW of a convolution without squares is summed over the pool's winners alone (kernels/conv_dw_pool.pxi). `first`: no gradient of the image is
-        wanted, so that nothing else needs what was before the pool."""
+        """Whether dW of a convolution without squares is summed over the pool's winners alone (kernels/conv_dw_pool.pxi).
+        `first`: no gradient of the image is wanted, so that nothing else needs what was before the pool."""
         outs, _, kh, _ = self.weight.shape
-        return kh in (3, 5) and (first or outs < WINNERS_BELOW) and self.groups == 1 and self.pool.kernel == self.pool.stride == (2, 2) and \
-            self.stride == self.dilation == (1, 1)
+        plain = self.groups == 1 and self.stride == self.dilation == (1, 1)
+        return plain and kh in (3, 5) and (first or outs < WINNERS_BELOW) and self.pool.kernel == self.pool.stride == (2, 2)
 
     def winners_grad(self, b, x, dy, where):
         """dW from the image x, the gradient dy of the pool's result and its winners."""
