@@ -125,8 +125,8 @@ def _statistics(op):
 
 def _by_points(op, result, lanes):
     # Whether Winograd's products along rows pay: 6 for 12, and one vector in twelve of the sums for the weights.
-    (_, rows, cols), pixels = result, result[1] * result[2]
-    if op.points(result) not in (conv.TILE + 2, conv.SQUARE) or cols % conv.TILE or op.weight.shape[1] < POINTS_FROM:
+    pixels = math.prod(result[1:])
+    if op.points(result) not in (conv.TILE + 2, conv.SQUARE) or result[2] % conv.TILE or op.weight.shape[1] < POINTS_FROM:
         return False
     return 6 * -(-pixels // conv.TILE // lanes) + 2 < 3 * -(-pixels // lanes)
 
