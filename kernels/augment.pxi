@@ -135,6 +135,9 @@ cdef inline void copy(const pixel_t* x, pixel_t* y, idx n) noexcept nogil:
         memcpy(y, x, n * sizeof(pixel_t))
 
 
+cdef enum: FETCHED = 4096       # bytes of an image that are asked for ahead: those that follow, the processor asks for itself
+
+
 cdef inline void fetch(const char* x, idx n) noexcept nogil:
     # n bytes that will be read: rows of an epoch's order come from memory.
     cdef idx i
@@ -333,6 +336,8 @@ cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
             rows[l], drawn[l], means[l] = rows[0], drawn[0], means[0]
             continue
         rows[l] = target_row(ctx, b, l)
+        if l + 1 < ctx.valid and (a.tone or a.move == MOVE_WHOLE):
+            fetch(target_row(ctx, b, l + 1), least(size * each, FETCHED))
         if a.tone:
             means[l] = mean_pixel(<const uint8_t*> rows[l], size) if b.is_u8 else mean_pixel(<const real_t*> rows[l], size)
         if a.move == MOVE_WHOLE:
