@@ -282,7 +282,7 @@ cdef apart_t move_between(Context* ctx, const Augmented* a, const Drawn* drawn, 
             for h in range(f.rows // lines):
                 if not a.within:
                     places_within(a, &spot, &right, start, n, offsets, places)
-                y = ctx.arena + f.y + h * lines * f.row + start * f.step + c
+                y = lanes_at(ctx, f.y) + h * lines * f.row + start * f.step + c
                 if pixel_t is uint8_t:
                     rows_between_bytes(frames, wide, places, n, lines, &spot, &down, from_begin, frame, by, to, y, f.row,
                                        f.step)
@@ -298,7 +298,7 @@ cdef void cut_out(Context* ctx, const Augmented* a, const Drawn* drawn) noexcept
         left = most(drawn[l].col, 0)
         right = least(drawn[l].col + a.cutout, f.cols)
         for h in range(most(drawn[l].row, 0), least(drawn[l].row + a.cutout, f.rows)):
-            y = <real_t*> (ctx.arena + f.y + h * f.row) + l
+            y = <real_t*> (lanes_at(ctx, f.y) + h * f.row) + l
             for i in range(left * f.step, right * f.step):
                 y[i * LANES] = 0
 
@@ -314,7 +314,7 @@ cdef void mix_pairs(Context* ctx, const Gather* f, const double* mix) noexcept n
     part = lane_load(own)
     rest = 1 - part
     for h in range(f.rows):
-        y = ctx.arena + f.y + h * f.row
+        y = lanes_at(ctx, f.y) + h * f.row
         for i in range(f.cols * f.step):
             y[i] = y[i] * part + lane_swap(y[i]) * rest
 

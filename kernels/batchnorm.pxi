@@ -15,6 +15,7 @@ cdef struct BatchNorm:
     idx r, r0, r1, r2, add_r    # what is added, or its gradient; r < 0: nothing, or not wanted
     idx plus, masked            # something is added; with ReLU dy is masked in place, as its gradient is not kept or not its own
     idx rows, cols, channels
+    idx all_rows, part, sums    # of the image; what these rows are of it; 3 C lanes of the thread's own for its sums
     idx stat, back              # reals in a shard's partial numbers and in the joint ones: forward's 4 C, backward's 3 C
     idx weight, bias            # addresses, or 0
     idx mean, var, count        # addresses of the running statistics, or 0; count: batches seen
@@ -24,6 +25,7 @@ cdef struct BatchNorm:
 
 cdef enum: BN_BLOCK = 64        # channels whose sums lie in L1 while the pixels pass, in their order in memory
 cdef enum: BN_PIXELS = 4        # at a time: the sums are loaded and stored once for so many
+cdef enum: BN_BEGIN = 1, BN_END = 2     # parts of an image, as nodes/batchnorm.py has them: its first rows, its last ones
 
 
 cdef inline real_t* partial(Context* ctx, idx at) noexcept nogil:
@@ -57,23 +59,24 @@ cdef inline double lane_total(lane_t v, idx valid) noexcept nogil:
 
 
 cdef void batch_norm_partial(Context* ctx, const Args* args) noexcept nogil:
-    # Mean and sum of squares about it, by sums about a pivot near the mean: the first valid samples' middle pixel.
+    # Mean and sum of squares about it, by sums about a pivot near the mean: the first valid samples' middle pixel of the first
+    # rows.
     cdef const BatchNorm* a = &args.batch_norm
     cdef real_t* out = partial(ctx, a.stat)
-    cdef lane_t s1[BN_BLOCK]
-    cdef lane_t s2[BN_BLOCK]
-    cdef real_t pivot[BN_BLOCK]
+    cdef lane_t* s1 = ctx.own + a.sums
+    cdef lane_t* s2 = s1 + a.channels
+    cdef real_t* pivot = <real_t*> (s2 + a.channels)
     cdef const lane_t* x
-    cdef double t1, t2, n = <double> (ctx.valid * a.rows * a.cols)
+    cdef double t1, t2, n = <double> (ctx.valid * a.all_rows * a.cols)
     cdef idx c = 0, i, j, k, m
     while c < a.channels:
         m = least(BN_BLOCK, a.channels - c)
-        x = ctx.arena + a.x + a.rows // 2 * a.x0 + a.cols // 2 * a.x1 + c * a.x2
-        for k in range(m):
+        x = lanes_at(ctx, a.x) + a.rows // 2 * a.x0 + a.cols // 2 * a.x1 + c * a.x2
+        for k in range(m if a.part & BN_BEGIN else 0):
             pivot[k] = <real_t> (lane_total(x[k * a.x2], ctx.valid) / ctx.valid)
             s1[k] = s2[k] = lane_set(0)
         for i in range(a.rows):
-            x = ctx.arena + a.x + i * a.x0 + c * a.x2
+            x = lanes_at(ctx, a.x) + i * a.x0 + c * a.x2
             j = 0
             while j + BN_PIXELS <= a.cols:
                 add_squares(a, x + j * a.x1, BN_PIXELS, m, pivot, s1, s2)
@@ -81,12 +84,15 @@ cdef void batch_norm_partial(Context* ctx, const Args* args) noexcept nogil:
             while j < a.cols:
                 add_squares(a, x + j * a.x1, 1, m, pivot, s1, s2)
                 j += 1
-        for k in range(m):
+        for k in range(m if a.part & BN_END else 0):
             t1 = lane_total(s1[k], ctx.valid)
             t2 = lane_total(s2[k], ctx.valid)
             out[c + k] = <real_t> (pivot[k] + t1 / n)
             out[a.channels + c + k] = <real_t> (t2 - t1 * t1 / n)
         c += m
+        s1 += m
+        s2 += m
+        pivot += m
 
 
 cdef void set_scale(const BatchNorm* a, real_t* joint, idx c, double mean, double var) noexcept nogil:
@@ -146,9 +152,9 @@ cdef void batch_norm_apply(Context* ctx, const Args* args) noexcept nogil:
     cdef idx i, j, c
     for i in range(a.rows):
         for j in range(a.cols):
-            x = ctx.arena + a.x + i * a.x0 + j * a.x1
-            y = ctx.arena + a.y + i * a.y0 + j * a.y1
-            r = ctx.arena + a.r + i * a.r0 + j * a.r1
+            x = lanes_at(ctx, a.x) + i * a.x0 + j * a.x1
+            y = lanes_at(ctx, a.y) + i * a.y0 + j * a.y1
+            r = lanes_at(ctx, a.r) + i * a.r0 + j * a.r1
             for c in range(a.channels):
                 v = x[c * a.x2] * scale[c] + shift[c]
                 if a.plus:
@@ -197,8 +203,8 @@ cdef void batch_norm_partial_backward(Context* ctx, const Args* args) noexcept n
     cdef const BatchNorm* a = &args.batch_norm
     cdef real_t* out = partial(ctx, a.back)
     cdef const real_t* mean = ctx.joint + a.stat
-    cdef lane_t s1[BN_BLOCK]
-    cdef lane_t s2[BN_BLOCK]
+    cdef lane_t* s1 = ctx.own + a.sums
+    cdef lane_t* s2 = s1 + a.channels
     cdef const lane_t* x
     cdef lane_t* dy
     cdef lane_t* r
@@ -209,13 +215,13 @@ cdef void batch_norm_partial_backward(Context* ctx, const Args* args) noexcept n
     cdef idx d1 = a.r1 if from_r else a.d1, d2 = a.r2 if from_r else a.d2
     while c < a.channels:
         m = least(BN_BLOCK, a.channels - c)
-        for k in range(m):
+        for k in range(m if a.part & BN_BEGIN else 0):
             s1[k] = s2[k] = lane_set(0)
         for i in range(a.rows):
-            x = ctx.arena + a.x + i * a.x0 + c * a.x2
-            dy = ctx.arena + a.dy + i * a.d0 + c * a.d2
-            y = ctx.arena + a.y + i * a.y0 + c * a.y2
-            r = ctx.arena + a.r + i * a.r0 + c * a.r2
+            x = lanes_at(ctx, a.x) + i * a.x0 + c * a.x2
+            dy = lanes_at(ctx, a.dy) + i * a.d0 + c * a.d2
+            y = lanes_at(ctx, a.y) + i * a.y0 + c * a.y2
+            r = lanes_at(ctx, a.r) + i * a.r0 + c * a.r2
             j = 0
             while j < a.cols:
                 pixels = BN_PIXELS if j + BN_PIXELS <= a.cols else 1
@@ -229,10 +235,12 @@ cdef void batch_norm_partial_backward(Context* ctx, const Args* args) noexcept n
                 else:
                     add_products(a, x + j * a.x1, g, d1, d2, BN_PIXELS, m, mean + c, 0, s1, s2)
                 j += pixels
-        for k in range(m):                  # lanes beyond the batch have a gradient of zero
+        for k in range(m if a.part & BN_END else 0):        # lanes beyond the batch have a gradient of zero
             out[c + k] = <real_t> lane_total(s1[k], ctx.valid)
             out[a.channels + c + k] = <real_t> (lane_total(s2[k], ctx.valid) * mean[a.channels + c + k])
         c += m
+        s1 += m
+        s2 += m
 
 
 cdef double shard_total(Context* ctx, idx at) noexcept nogil:
@@ -273,9 +281,9 @@ cdef void batch_norm_backward(Context* ctx, const Args* args) noexcept nogil:
     exist = lane_load(line)
     for i in range(a.rows):
         for j in range(a.cols):
-            x = ctx.arena + a.x + i * a.x0 + j * a.x1
-            dy = ctx.arena + a.dy + i * a.d0 + j * a.d1
-            dx = ctx.arena + a.dx + i * a.g0 + j * a.g1
+            x = lanes_at(ctx, a.x) + i * a.x0 + j * a.x1
+            dy = lanes_at(ctx, a.dy) + i * a.d0 + j * a.d1
+            dx = lanes_at(ctx, a.dx) + i * a.g0 + j * a.g1
             for c in range(a.channels):
                 g = gradient(dy[c * a.d2], x[c * a.x2], scale[c], scale[a.channels + c], a.relu)
                 g = (g * k[c] - x[c * a.x2] * k[a.channels + c] - k[2 * a.channels + c]) * exist

@@ -16,7 +16,7 @@ cdef void constant(Context* ctx, const Args* args) noexcept nogil:
     for i in range(f.n0):
         for j in range(f.n1):
             for k in range(f.n2):
-                ctx.arena[f.y + i * f.y0 + j * f.y1 + k * f.y2] = lane_set(p[i * f.p0 + j * f.p1 + k * f.p2])
+                lanes_at(ctx, f.y)[i * f.y0 + j * f.y1 + k * f.y2] = lane_set(p[i * f.p0 + j * f.p1 + k * f.p2])
 
 
 cdef void constant_grad(Context* ctx, const Args* args) noexcept nogil:
@@ -26,4 +26,4 @@ cdef void constant_grad(Context* ctx, const Args* args) noexcept nogil:
     for i in range(f.n0):
         for j in range(f.n1):
             for k in range(f.n2):
-                put(slot + i * f.p0 + j * f.p1 + k * f.p2, ctx.arena[f.y + i * f.y0 + j * f.y1 + k * f.y2], not ctx.fresh)
+                put(slot + i * f.p0 + j * f.p1 + k * f.p2, lanes_at(ctx, f.y)[i * f.y0 + j * f.y1 + k * f.y2], not ctx.fresh)

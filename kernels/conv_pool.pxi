@@ -13,6 +13,6 @@ cdef void conv_max_pool(Context* ctx, const Args* args) noexcept nogil:
         rows = least(most_rows, a.pool.rows - oy)
         conv_rows(&a.conv, ctx, ctx.own + a.conv.y, oy * a.pool.sh, (rows - 1) * a.pool.sh + a.pool.kh)
         (max_pool_2x2 if is_2x2(&a.pool) else max_pool_rows)(
-            &a.pool, ctx.own + a.conv.y, ctx.arena + a.pool.y + oy * a.pool.y_row,
-            <mask_t*> (ctx.arena + a.pool.where) + oy * a.pool.cols * a.pool.channels, 0, rows)
+            &a.pool, ctx.own + a.conv.y, lanes_at(ctx, a.pool.y) + oy * a.pool.y_row,
+            <mask_t*> (lanes_at(ctx, a.pool.where)) + oy * a.pool.cols * a.pool.channels, 0, rows)
         oy += rows

@@ -47,7 +47,7 @@ cdef void dropout_mask(Context* ctx, const Args* args) noexcept nogil:
     cdef real_t keep = <real_t> (1 / (1 - a.p)) if a.p < 1 else 0
     cdef uint32_t words[4 * LANE_MAX]
     cdef real_t line[LANE_MAX]
-    cdef lane_t* mask = ctx.arena + a.mask
+    cdef lane_t* mask = lanes_at(ctx, a.mask)
     cdef idx i, l, w, n = a.channels if a.whole else a.rows * a.cols * a.channels
     for i in range(n):
         w = i % 4

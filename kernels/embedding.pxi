@@ -21,7 +21,7 @@ cdef void embedding(Context* ctx, const Args* args) noexcept nogil:
     cdef idx i, j, d, k, l, n
     for i in range(a.n0):
         for j in range(a.n1):
-            y = ctx.arena + a.y + i * a.y0 + j * a.y1
+            y = lanes_at(ctx, a.y) + i * a.y0 + j * a.y1
             for l in range(LANES):
                 rows[l] = <const real_t*> a.table + (<const int64_t*> target_row(ctx, b, l))[i * a.n1 + j] * a.dim \
                     if l < ctx.valid else NULL

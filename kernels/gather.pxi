@@ -46,7 +46,7 @@ cdef inline void to_lanes(Context* ctx, const Gather* f, const char** rows, idx 
             for l in range(ctx.valid, LANES if f.zero else 0):
                 block[l] = lane_set(0)
             lane_transpose(block)
-            y = ctx.arena + f.y + h * f.row + w * f.step + c
+            y = lanes_at(ctx, f.y) + h * f.row + w * f.step + c
             for i in range(n):
                 y[i * f.step] = block[i] if kind == FROM_REAL else block[i] * by + to
             w += LANES
@@ -83,7 +83,7 @@ cdef void scatter(Context* ctx, const Args* args) noexcept nogil:
             w = 0
             while w < f.cols:
                 n = f.cols - w if f.cols - w < LANES else LANES
-                y = ctx.arena + f.y + h * f.row + w * f.step + c
+                y = lanes_at(ctx, f.y) + h * f.row + w * f.step + c
                 for i in range(LANES):
                     block[i] = y[i * f.step] if i < n else lane_set(0)
                 lane_transpose(block)

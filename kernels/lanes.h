@@ -281,6 +281,8 @@ LANE void team_barrier(barrier_t *b, int threads) {
 }
 /* p, of which the compiler does not see where it comes from: several pointers then stay several registers. */
 LANE const real_t *own_pointer(const real_t *p) { __asm__("" : "+r"(p)); return p; }
+/* Added to an address of a plan that lies in a thread's own memory: nodes/base.py. */
+#define OWN ((ptrdiff_t)1 << 40)
 /* The cache line of p, which will be read. */
 LANE void line_prefetch(const void *p) { __builtin_prefetch(p); }
 

@@ -98,6 +98,7 @@ cdef extern from "lanes.h" nogil:
     void line_prefetch(const void*)
     void line_own(const void*)
     const real_t* own_pointer(const real_t*)
+    const ptrdiff_t OWN
 
 cdef extern from "stdlib.h" nogil:
     int posix_memalign(void**, size_t, size_t)
@@ -117,7 +118,7 @@ cdef struct Bound:
 # What an instruction sees.
 cdef struct Context:
     lane_t* arena               # this thread's, or this shard's
-    lane_t* own                 # this thread's: what lives no longer than an instruction
+    lane_t* own                 # this thread's: what lives no longer than a segment
     real_t* packed              # weights in the kernels' order
     real_t* slot                # this shard's gradient slot
     real_t* stash               # sample-major rows that wait for the deferred products
@@ -133,6 +134,11 @@ cdef struct Context:
     int accumulate              # add to the parameters' gradients
     int tid, threads
     barrier_t* barrier          # of the team
+
+
+# Where the lanes at an address of a plan lie: in the arena, or, from OWN on, in the thread's own memory.
+cdef inline lane_t* lanes_at(const Context* ctx, idx at) noexcept nogil:
+    return ctx.own + (at - OWN) if at >= OWN // 2 else ctx.arena + at
 
 
 # The part of [0, n) that belongs to thread tid.

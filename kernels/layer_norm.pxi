@@ -36,7 +36,7 @@ cdef void layer_norm(Context* ctx, const Args* args) noexcept nogil:
     cdef const real_t* bias = <const real_t*> a.bias
     cdef const lane_t* x
     cdef lane_t* y
-    cdef lane_t* stats = ctx.arena + a.stats
+    cdef lane_t* stats = lanes_at(ctx, a.stats)
     cdef lane_t mean, var, scale, v
     cdef real_t share_of = <real_t> (1.0 / (a.n0 * a.n1 * a.n2))
     cdef idx g, h, i, j, k, p
@@ -45,14 +45,14 @@ cdef void layer_norm(Context* ctx, const Args* args) noexcept nogil:
             mean = lane_set(0)
             for i in range(a.n0):
                 for j in range(a.n1):
-                    x = ctx.arena + walk(&a.x, g, h, i, j)
+                    x = lanes_at(ctx, walk(&a.x, g, h, i, j))
                     for k in range(a.n2):
                         mean = mean + x[k * a.x.i2]
             mean = mean * share_of
             var = lane_set(0)
             for i in range(a.n0):
                 for j in range(a.n1):
-                    x = ctx.arena + walk(&a.x, g, h, i, j)
+                    x = lanes_at(ctx, walk(&a.x, g, h, i, j))
                     for k in range(a.n2):
                         v = x[k * a.x.i2] - mean
                         var = var + v * v
@@ -62,8 +62,8 @@ cdef void layer_norm(Context* ctx, const Args* args) noexcept nogil:
             stats += 2
             for i in range(a.n0):
                 for j in range(a.n1):
-                    x = ctx.arena + walk(&a.x, g, h, i, j)
-                    y = ctx.arena + walk(&a.y, g, h, i, j)
+                    x = lanes_at(ctx, walk(&a.x, g, h, i, j))
+                    y = lanes_at(ctx, walk(&a.y, g, h, i, j))
                     p = walk(&a.p, g, h, i, j)
                     for k in range(a.n2):
                         v = (x[k * a.x.i2] - mean) * scale
@@ -81,7 +81,7 @@ cdef void layer_norm_backward(Context* ctx, const Args* args) noexcept nogil:
     cdef lane_t* dx
     cdef lane_t* dw = <lane_t*> (<char*> ctx.slot + a.d)
     cdef lane_t* db = dw + a.params
-    cdef const lane_t* stats = ctx.arena + a.stats
+    cdef const lane_t* stats = lanes_at(ctx, a.stats)
     cdef lane_t mean, scale, v, d, sum, dot
     cdef real_t share_of = <real_t> (1.0 / (a.n0 * a.n1 * a.n2))
     cdef idx g, h, i, j, k, p
@@ -96,8 +96,8 @@ cdef void layer_norm_backward(Context* ctx, const Args* args) noexcept nogil:
             dot = lane_set(0)
             for i in range(a.n0):
                 for j in range(a.n1):
-                    x = ctx.arena + walk(&a.x, g, h, i, j)
-                    dy = ctx.arena + walk(&a.y, g, h, i, j)
+                    x = lanes_at(ctx, walk(&a.x, g, h, i, j))
+                    dy = lanes_at(ctx, walk(&a.y, g, h, i, j))
                     p = walk(&a.p, g, h, i, j)
                     for k in range(a.n2):
                         d = dy[k * a.y.i2]
@@ -115,9 +115,9 @@ cdef void layer_norm_backward(Context* ctx, const Args* args) noexcept nogil:
             dot = dot * share_of
             for i in range(a.n0):
                 for j in range(a.n1):
-                    x = ctx.arena + walk(&a.x, g, h, i, j)
-                    dy = ctx.arena + walk(&a.y, g, h, i, j)
-                    dx = ctx.arena + walk(&a.dx, g, h, i, j)
+                    x = lanes_at(ctx, walk(&a.x, g, h, i, j))
+                    dy = lanes_at(ctx, walk(&a.y, g, h, i, j))
+                    dx = lanes_at(ctx, walk(&a.dx, g, h, i, j))
                     p = walk(&a.p, g, h, i, j)
                     for k in range(a.n2):
                         d = dy[k * a.y.i2]

@@ -15,6 +15,6 @@ cdef void own(Context* ctx, const Args* args) noexcept nogil:
     cdef own_t function = <own_t> f.function
     cdef idx i
     for i in range(f.rows):
-        function(<real_t*> (ctx.arena + f.y + i * f.y_row), <const real_t*> (ctx.arena + f.a + i * f.a_row),
-                 <const real_t*> (ctx.arena + f.b + i * f.b_row), <const real_t*> (ctx.arena + f.c + i * f.c_row),
+        function(<real_t*> (lanes_at(ctx, f.y) + i * f.y_row), <const real_t*> (lanes_at(ctx, f.a) + i * f.a_row),
+                 <const real_t*> (lanes_at(ctx, f.b) + i * f.b_row), <const real_t*> (lanes_at(ctx, f.c) + i * f.c_row),
                  f.size * LANES, f.add)

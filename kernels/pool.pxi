@@ -96,22 +96,22 @@ cdef inline int is_2x2(const Pool* a) noexcept nogil:
 cdef void max_pool(Context* ctx, const Args* args) noexcept nogil:
     cdef const Pool* a = &args.pool
     (max_pool_2x2 if is_2x2(a) else max_pool_rows)(
-        a, ctx.arena + a.x, ctx.arena + a.y, <mask_t*> (ctx.arena + a.where), 0, a.rows)
+        a, lanes_at(ctx, a.x), lanes_at(ctx, a.y), <mask_t*> (lanes_at(ctx, a.where)), 0, a.rows)
 
 
 cdef void max_pool_2x2_backward(Context* ctx, const Args* args) noexcept nogil:
     # args.x is dx, args.y is dy; every pixel of a window is written once.
     cdef const Pool* a = &args.pool
     cdef idx oy, ox, c, n = a.channels
-    cdef const mask_t* where = <const mask_t*> (ctx.arena + a.where)
+    cdef const mask_t* where = <const mask_t*> (lanes_at(ctx, a.where))
     cdef const lane_t* dy
     cdef lane_t* p
     cdef lane_t g
     cdef mask_t at
     for oy in range(a.rows):
-        dy = ctx.arena + a.y + oy * a.y_row
+        dy = lanes_at(ctx, a.y) + oy * a.y_row
         for ox in range(a.cols):
-            p = ctx.arena + a.x + oy * 2 * a.x_row + ox * 2 * n
+            p = lanes_at(ctx, a.x) + oy * 2 * a.x_row + ox * 2 * n
             for c in range(n):
                 g = dy[c]
                 at = where[c]
@@ -132,23 +132,23 @@ cdef void clear_image(lane_t* x, const Pool* a) noexcept nogil:
 cdef void max_pool_backward(Context* ctx, const Args* args) noexcept nogil:
     cdef const Pool* a = &args.pool
     cdef idx oy, ox, c, i, j, y0, x0
-    cdef const mask_t* where = <const mask_t*> (ctx.arena + a.where)
+    cdef const mask_t* where = <const mask_t*> (lanes_at(ctx, a.where))
     cdef lane_t* p
     cdef lane_t g
     if is_2x2(a) and not a.add and a.x_rows == 2 * a.rows and a.x_cols == 2 * a.cols:
         max_pool_2x2_backward(ctx, args)
         return
     if not a.add:
-        clear_image(ctx.arena + a.x, a)
+        clear_image(lanes_at(ctx, a.x), a)
     for oy in range(a.rows):
         y0 = oy * a.sh - a.ph
         for ox in range(a.cols):
             x0 = ox * a.sw - a.pw
             for c in range(a.channels):
-                g = ctx.arena[a.y + oy * a.y_row + ox * a.channels + c]
+                g = lanes_at(ctx, a.y)[oy * a.y_row + ox * a.channels + c]
                 for i in range(most(-y0, 0), least(a.kh, a.x_rows - y0)):
                     for j in range(most(-x0, 0), least(a.kw, a.x_cols - x0)):
-                        p = ctx.arena + a.x + (y0 + i) * a.x_row + (x0 + j) * a.channels + c
+                        p = lanes_at(ctx, a.x) + (y0 + i) * a.x_row + (x0 + j) * a.channels + c
                         p[0] = p[0] + lane_keep(mask_eq(where[c], mask_set(<bits_t> (i * a.kw + j))), g)
             where += a.channels
 
@@ -167,8 +167,8 @@ cdef void avg_pool(Context* ctx, const Args* args) noexcept nogil:
                 sum = lane_set(0)
                 for i in range(most(-y0, 0), least(a.kh, a.x_rows - y0)):
                     for j in range(most(-x0, 0), least(a.kw, a.x_cols - x0)):
-                        sum = sum + ctx.arena[a.x + (y0 + i) * a.x_row + (x0 + j) * a.channels + c]
-                ctx.arena[a.y + oy * a.y_row + ox * a.channels + c] = sum * scale
+                        sum = sum + lanes_at(ctx, a.x)[(y0 + i) * a.x_row + (x0 + j) * a.channels + c]
+                lanes_at(ctx, a.y)[oy * a.y_row + ox * a.channels + c] = sum * scale
 
 
 cdef void avg_pool_backward(Context* ctx, const Args* args) noexcept nogil:
@@ -178,15 +178,15 @@ cdef void avg_pool_backward(Context* ctx, const Args* args) noexcept nogil:
     cdef lane_t* p
     cdef real_t scale
     if not a.add:
-        clear_image(ctx.arena + a.x, a)
+        clear_image(lanes_at(ctx, a.x), a)
     for oy in range(a.rows):
         y0 = oy * a.sh - a.ph
         for ox in range(a.cols):
             x0 = ox * a.sw - a.pw
             scale = <real_t> (1.0 / avg_size(a, y0, x0))
             for c in range(a.channels):
-                g = ctx.arena[a.y + oy * a.y_row + ox * a.channels + c] * scale
+                g = lanes_at(ctx, a.y)[oy * a.y_row + ox * a.channels + c] * scale
                 for i in range(most(-y0, 0), least(a.kh, a.x_rows - y0)):
                     for j in range(most(-x0, 0), least(a.kw, a.x_cols - x0)):
-                        p = ctx.arena + a.x + (y0 + i) * a.x_row + (x0 + j) * a.channels + c
+                        p = lanes_at(ctx, a.x) + (y0 + i) * a.x_row + (x0 + j) * a.channels + c
                         p[0] = p[0] + g

@@ -29,13 +29,13 @@ cdef void resample(Context* ctx, const Args* args) noexcept nogil:
     cdef idx oy, ox, c, i, j, k
     for oy in range(a.rows):
         for ox in range(a.cols):
-            y = ctx.arena + a.y + oy * a.y_row + ox * a.channels
+            y = lanes_at(ctx, a.y) + oy * a.y_row + ox * a.channels
             c = 0
             while c + 4 <= a.channels:
                 for k in range(4):
                     acc[k] = y[c + k] if a.add else lane_set(0)
                 for i in range(row_first[oy], row_first[oy + 1]):
-                    x = ctx.arena + a.x + row_at[i] * a.x_row + c
+                    x = lanes_at(ctx, a.x) + row_at[i] * a.x_row + c
                     for j in range(col_first[ox], col_first[ox + 1]):
                         w = row_w[i] * col_w[j]
                         p = x + col_at[j] * a.channels
@@ -47,7 +47,7 @@ cdef void resample(Context* ctx, const Args* args) noexcept nogil:
             while c < a.channels:
                 acc[0] = y[c] if a.add else lane_set(0)
                 for i in range(row_first[oy], row_first[oy + 1]):
-                    x = ctx.arena + a.x + row_at[i] * a.x_row + c
+                    x = lanes_at(ctx, a.x) + row_at[i] * a.x_row + c
                     for j in range(col_first[ox], col_first[ox + 1]):
                         acc[0] = acc[0] + x[col_at[j] * a.channels] * (row_w[i] * col_w[j])
                 y[c] = acc[0]

@@ -17,8 +17,8 @@ cdef void softmax(Context* ctx, const Args* args) noexcept nogil:
     cdef lane_t top, sum
     for i in range(f.rows):
         for j in range(f.cols):
-            x = ctx.arena + f.x + i * f.x_row + j * f.x_col
-            y = ctx.arena + f.y + i * f.y_row + j * f.y_col
+            x = lanes_at(ctx, f.x) + i * f.x_row + j * f.x_col
+            y = lanes_at(ctx, f.y) + i * f.y_row + j * f.y_col
             top = x[0]
             for c in range(1, f.classes):
                 top = lane_select(lane_gt(x[c * f.x_step], top), x[c * f.x_step], top)
@@ -41,9 +41,9 @@ cdef void softmax_backward(Context* ctx, const Args* args) noexcept nogil:
     cdef lane_t dot
     for i in range(f.rows):
         for j in range(f.cols):
-            y = ctx.arena + f.y + i * f.y_row + j * f.y_col
-            dy = ctx.arena + f.dy + i * f.dy_row + j * f.dy_col
-            dx = ctx.arena + f.dx + i * f.dx_row + j * f.dx_col
+            y = lanes_at(ctx, f.y) + i * f.y_row + j * f.y_col
+            dy = lanes_at(ctx, f.dy) + i * f.dy_row + j * f.dy_col
+            dx = lanes_at(ctx, f.dx) + i * f.dx_row + j * f.dx_col
             dot = lane_set(0)
             for c in range(f.classes):
                 dot = dot + dy[c * f.dy_step] * y[c * f.y_step]
@@ -60,8 +60,8 @@ cdef void log_softmax(Context* ctx, const Args* args) noexcept nogil:
     cdef lane_t top, sum
     for i in range(f.rows):
         for j in range(f.cols):
-            x = ctx.arena + f.x + i * f.x_row + j * f.x_col
-            y = ctx.arena + f.y + i * f.y_row + j * f.y_col
+            x = lanes_at(ctx, f.x) + i * f.x_row + j * f.x_col
+            y = lanes_at(ctx, f.y) + i * f.y_row + j * f.y_col
             top = x[0]
             for c in range(1, f.classes):
                 top = lane_select(lane_gt(x[c * f.x_step], top), x[c * f.x_step], top)
@@ -83,9 +83,9 @@ cdef void log_softmax_backward(Context* ctx, const Args* args) noexcept nogil:
     cdef lane_t sum
     for i in range(f.rows):
         for j in range(f.cols):
-            y = ctx.arena + f.y + i * f.y_row + j * f.y_col
-            dy = ctx.arena + f.dy + i * f.dy_row + j * f.dy_col
-            dx = ctx.arena + f.dx + i * f.dx_row + j * f.dx_col
+            y = lanes_at(ctx, f.y) + i * f.y_row + j * f.y_col
+            dy = lanes_at(ctx, f.dy) + i * f.dy_row + j * f.dy_col
+            dx = lanes_at(ctx, f.dx) + i * f.dx_row + j * f.dx_col
             sum = lane_set(0)
             for c in range(f.classes):
                 sum = sum + dy[c * f.dy_step]

@@ -12,10 +12,10 @@ cdef void total_loss(Context* ctx, const Args* args) noexcept nogil:
     cdef real_t w = <real_t> (f.weight / (ctx.n if f.mean else 1))
     cdef real_t* out = <real_t*> ctx.bound[f.out].data + ctx.first
     cdef idx l
-    lane_store(line, ctx.arena[f.x])
+    lane_store(line, lanes_at(ctx, f.x)[0])
     for l in range(ctx.valid):
         out[l] = line[l]
     if f.dx >= 0:
         for l in range(LANES):
             line[l] = w if l < ctx.valid else 0
-        put(ctx.arena + f.dx, lane_load(line), f.add)
+        put(lanes_at(ctx, f.dx), lane_load(line), f.add)

@@ -2,7 +2,7 @@
 from collections import OrderedDict
 from typing import NamedTuple, Optional
 
-from .nodes.base import Ref
+from .nodes.base import OWN, Ref
 
 
 class Work(NamedTuple):
@@ -28,11 +28,23 @@ def _warmest(placed, size, first, last):
     return at if found is None else found
 
 
-def lay_out(lists, work, lane_bytes):
+def _pieces(lists, joins):
+    # Of every forward and backward instruction, which piece between two joins it is in; the last forward piece is the first
+    # backward one.
+    found, before = [], 0
+    for block in ("forward", "backward"):
+        cuts = [at for at, _, _ in joins[block]]
+        found += [before + sum(at <= i for at in cuts) for i in range(len(lists[block]))]
+        before += len(cuts)
+    return found
+
+
+def lay_out(lists, work, joins, lane_bytes):
     """Give every buffer of the instructions {block: [(name, fields)]} its place: two may share one when the last instruction
-    that mentions the first comes before the first that mentions the second. (The lists with all addresses made numbers, the
+    that mentions the first comes before the first that mentions the second. Where the plan is cut, what lives within a piece is
+    in the thread's own memory: it stays in a cache from one shard to the next. (The lists with all addresses made numbers, the
     Work with its bytes, the sizes in lanes of the arena and of a thread's own memory.)"""
-    spans, made = OrderedDict(), {}
+    spans, made, pieces = OrderedDict(), {}, _pieces(lists, joins)
     sequence = [fields for block in ("forward", "backward") for _, fields in lists[block]]
     for time, fields in enumerate(sequence):
         for part in (fields, *(f for f in fields.values() if isinstance(f, dict))):
@@ -44,12 +56,13 @@ def lay_out(lists, work, lane_bytes):
                     spans[ref.buffer] = (first, time)
     placed, tops = {False: [], True: []}, {False: 0, True: 0}       # of the arena, and of a thread's own memory
     for buffer, (first, last) in spans.items():
+        own = buffer.own or len(set(pieces)) > 1 and (buffer.passing or pieces[first] == pieces[last])
         if buffer.fixed:
             first, last = 0, len(sequence)
-        at = _warmest(placed[buffer.own], buffer.size, first, last)
-        buffer.offset = at
-        placed[buffer.own].append((at, at + buffer.size, first, last))
-        tops[buffer.own] = max(tops[buffer.own], at + buffer.size)
+        at = _warmest(placed[own], buffer.size, first, last)
+        buffer.offset = at if own == buffer.own else OWN + at
+        placed[own].append((at, at + buffer.size, first, last))
+        tops[own] = max(tops[own], at + buffer.size)
 
     def number(fields):
         return {k: number(v) if isinstance(v, dict) else v.buffer.offset + v.offset if isinstance(v, Ref) else v

@@ -98,8 +98,7 @@ class Builder:
         """A value that can be computed again need not be kept for the way back, if the next node is its only reader and asks
         for it by again()."""
         after = self._next.get(node)
-        if after and self._readers.get(node) == [after] and after.op.asks_again and node not in self._outputs and not any(
-                self._borders.get(node, ())):
+        if after and self._readers.get(node) == [after] and after.op.asks_again and node not in self._outputs:
             self._passing.add(node)
 
     def again(self, node):
@@ -107,6 +106,9 @@ class Builder:
         if node not in self._passing:
             return self.value(node)
         at, self._at, layout = self._at, node, Layout(node.shape, staggered=True)
+        if any(self._borders.get(node, ())):            # whose zeros are nobody else's
+            layout = self.values[node]
+            layout.buffer.passing = True
         node.op.compute(self, node, "backward", layout)
         self._at = at
         return layout
@@ -115,15 +117,12 @@ class Builder:
         """Whether the gradient of a node is needed."""
         return self._wants[node]
 
-    def into(self, node, over=None):
-        """Where to leave a gradient of a node: (layout, 1 if it must be added to what is there). `over`: a gradient that may be
-        written over, if it lies as this one would."""
+    def into(self, node):
+        """Where to leave a gradient of a node: (layout, 1 if it must be added to what is there)."""
         add = int(node in self.written)
         self.written.add(node)
         if node not in self.grads:
-            border = node.op.grad_border(node) if node.inputs else (0, 0, 0, 0)
-            own = Layout(node.shape, border, staggered=True)
-            self.grads[node] = own if over is None or any(border) or not own.alike(over) else over
+            self.grads[node] = Layout(node.shape, node.op.grad_border(node) if node.inputs else (0, 0, 0, 0), staggered=True)
         return self.grads[node], add
 
     def saved(self, node, size=0):

@@ -7,6 +7,7 @@ import numpy as np
 
 from . import _isa, threads
 from .arena import cut, lay_out
+from .bands import in_bands
 from .builder import Builder
 from .errors import NonFiniteError, ShapeError
 from .fuse import fuse
@@ -57,7 +58,8 @@ class Plan:
         self.dtype, self.backward, self.losses = np.dtype(dtype), backward, losses
         fused, covers = fuse(nodes)
         b = Builder(fused, losses, backward, dtype, covers)
-        b.lists, b.work, arena, own = lay_out(b.lists, b.work, b.lane_bytes)
+        b.lists, b.work, b.joins = in_bands(b.lists, b.work, b.joins, b.lane_bytes)
+        b.lists, b.work, arena, own = lay_out(b.lists, b.work, b.joins, b.lane_bytes)
         self.arena_bytes, self.own_bytes = arena * b.lane_bytes, own * b.lane_bytes
         self.params = b.updated
         self.work, self.lanes, self.packs = b.work, b.lanes, len(b.lists["pack"])

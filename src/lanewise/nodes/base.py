@@ -20,12 +20,16 @@ class Op:
         return (0, 0, 0, 0)
 
 
-class Buffer:
-    """A piece of the arena, in lanes. `fixed`: never shared, so that its border stays zero. `own`: for one instruction alone, in
-    the memory of the thread that runs it."""
+OWN = 1 << 40                       # added to an address in the arena's terms that lies in a thread's own memory: kernels/lanes.h
 
-    def __init__(self, size, fixed=False, own=False):
-        self.size, self.fixed, self.own, self.offset = size, fixed, own, None
+
+class Buffer:
+    """A piece of the arena, in lanes; `row`: of them between the rows of an image. `fixed`: never shared, so that its border stays
+    zero. `own`: for one instruction alone, in the memory of the thread that runs it. `passing`: no number in it outlives a
+    segment."""
+
+    def __init__(self, size, fixed=False, own=False, row=0):
+        self.size, self.fixed, self.own, self.row, self.passing, self.offset = size, fixed, own, row, False, None
 
 
 class Ref:
@@ -52,13 +56,8 @@ class Layout:
         self.row = (self.cols + left + right) * self.channels
         if staggered and self.rows > 1 and self.row >= WAY and self.row % 2 == 0:
             self.row += 1
-        self.buffer = Buffer((self.rows + top + bottom) * self.row, any(border), own)
+        self.buffer = Buffer((self.rows + top + bottom) * self.row, any(border), own, self.row)
         self.start = Ref(self.buffer, top * self.row + left * self.channels)
-
-    def alike(self, other):
-        """Whether both are of one shape and size."""
-        return (self.channels, self.rows, self.cols, self.row, self.buffer.size) == (
-            other.channels, other.rows, other.cols, other.row, other.buffer.size)
 
     def at(self, row=0, col=0, channel=0):
         """The address of a lane; outside the image it is in the border."""

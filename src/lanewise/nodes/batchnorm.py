@@ -1,6 +1,10 @@
 """Batch normalisation: instructions of kernels/batchnorm.pxi. The plan is cut where the batch's statistics are needed."""
 from ..errors import ShapeError
-from .base import Op
+from .base import Buffer, Op, Ref
+
+
+BEGIN, END = 1, 2                       # parts of an image, as kernels/batchnorm.pxi has them: its first rows, its last ones
+WHOLE = BEGIN | END
 
 
 class BatchNorm(Op):
@@ -60,11 +64,15 @@ class BatchNorm(Op):
         rows = shape[1] if len(shape) == 3 else 1
         mean, var, count = (*(b.address(p) for p in self.running or ()), 0, 0, 0)[:3]
         stat, back = b.stat(("batch_norm", id(node)), 7 * channels), 4 * channels
-        return dict(fields, rows=rows, cols=pixels // rows, channels=channels, stat=stat, back=stat + back,
+        return dict(fields, rows=rows, cols=pixels // rows, channels=channels, all_rows=rows, part=WHOLE, sums=0, stat=stat, back=stat + back,
                     weight=b.address(self.weight), bias=b.address(self.bias), mean=mean, var=var, count=count,
                     grad_weight=0, grad_bias=0, add_weight=0, add_bias=0, add=add, relu=int(self.relu),
                     momentum=-1.0 if self.momentum is None else self.momentum, eps=self.eps,
                     **{"plus": int(self.plus), "masked": 0, "add_r": 0, **more})
+
+    @staticmethod
+    def _sums(node):
+        return Ref(Buffer(3 * node.shape[0], own=True), 0)
 
     def compute(self, b, node, block, y):
         """The value, where the statistics are known."""
@@ -74,7 +82,7 @@ class BatchNorm(Op):
     def forward(self, b, node):
         if self.batch:
             fields = self._fields(b, node, x=b.value(self._inputs(node)[0]))
-            b.emit("forward", "batch_norm_partial", **fields)
+            b.emit("forward", "batch_norm_partial", **dict(fields, sums=self._sums(node)))
             b.join("forward", "batch_norm_join", **dict(fields, x=0))
             if self.running:
                 b.running(self.running)
@@ -95,7 +103,7 @@ class BatchNorm(Op):
             masked = self.relu and (r is None or add_r)
             more = dict(y=b.value(node) if self.relu else None, r=r, add_r=add_r, masked=int(masked))
         fields = self._fields(b, node, x=x, dy=dy, **more)
-        b.emit("backward", "batch_norm_partial_backward", **fields)
+        b.emit("backward", "batch_norm_partial_backward", **dict(fields, sums=self._sums(node)))
         unbound = dict(x=0, y=0, dy=0, r=-1)
         if b.wants(image):
             if self.batch:
@@ -103,7 +111,7 @@ class BatchNorm(Op):
             if self.plus:                               # dy is what ReLU lets through: its own place, or what was added's gradient
                 more = dict(relu=0)
                 dy = r if self.relu and not masked else dy
-            dx, add = b.into(image, dy if dy is not r else None)
+            dx, add = b.into(image)
             b.emit("backward", "batch_norm_backward", **dict(self._fields(b, node, x=x, dy=dy, dx=dx, add=add), **more))
         if any(p.requires_grad for p in self.params):
             b.emit("reduce", "batch_norm_grad", **dict(
