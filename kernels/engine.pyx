@@ -10,13 +10,13 @@ include "lanes.pxi"
 cdef union Args
 ctypedef void (*run_t)(Context*, const Args*) noexcept nogil
 
+include "pool.pxi"
 include "conv.pxi"
 include "winograd.pxi"
 include "dense.pxi"
 include "conv_dw.pxi"
 include "winograd_square.pxi"
 include "conv_dw_pool.pxi"
-include "pool.pxi"
 include "elementwise.pxi"
 include "matmul.pxi"
 include "constant.pxi"

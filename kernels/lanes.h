@@ -166,19 +166,29 @@ LANE lane_t lane_hold(lane_t v) {
 #endif
     return v;
 }
-/* Lanes chosen by a bit of theirs: in a mask register where there are some. */
+/* Lanes chosen by a bit of theirs, or where a is above b or NaN: in a mask register where there are some. */
 #ifdef __AVX512F__
 #ifdef LANES_F64
 typedef __mmask8 choice_t;
 LANE choice_t choice_bit(mask_t a, int b) { return _mm512_test_epi64_mask((__m512i)a, _mm512_set1_epi64(1ll << b)); }
+LANE mask_t mask_choose(choice_t m, mask_t a, mask_t b) { return (mask_t)_mm512_mask_blend_epi64(m, (__m512i)b, (__m512i)a); }
+LANE choice_t choice_above(lane_t a, lane_t b) {
+    return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ) | _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q);
+}
 #else
 typedef __mmask16 choice_t;
 LANE choice_t choice_bit(mask_t a, int b) { return _mm512_test_epi32_mask((__m512i)a, _mm512_set1_epi32(1 << b)); }
+LANE mask_t mask_choose(choice_t m, mask_t a, mask_t b) { return (mask_t)_mm512_mask_blend_epi32(m, (__m512i)b, (__m512i)a); }
+LANE choice_t choice_above(lane_t a, lane_t b) {
+    return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) | _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+}
 #endif
 LANE lane_t lane_choose(choice_t m, lane_t a, lane_t b) { return avx512(mask_blend)(m, b, a); }
 #else
 typedef mask_t choice_t;
 LANE choice_t choice_bit(mask_t a, int b) { return -((a >> b) & 1); }
+LANE mask_t mask_choose(choice_t m, mask_t a, mask_t b) { return mask_select(m, a, b); }
+LANE choice_t choice_above(lane_t a, lane_t b) { return lane_gt(a, b) | lane_nan(a); }
 LANE lane_t lane_choose(choice_t m, lane_t a, lane_t b) { return lane_select(m, a, b); }
 #endif
 LANE mask_t mask_times(mask_t a, bits_t b) { return a * b; }

@@ -57,6 +57,8 @@ cdef extern from "lanes.h" nogil:
     mask_t mask_times(mask_t, bits_t)
     ctypedef int choice_t
     choice_t choice_bit(mask_t, int)
+    choice_t choice_above(lane_t, lane_t)
+    mask_t mask_choose(choice_t, mask_t, mask_t)
     lane_t lane_hold(lane_t)
     lane_t lane_choose(choice_t, lane_t, lane_t)
     void mask_store(bits_t*, mask_t)

@@ -1,7 +1,7 @@
 # Pooling over windows of an image. Windows are clipped at the image's edge: padding is never read.
 
 cdef struct Pool:
-    idx x, y, where             # lanes in the arena; where: the winner's place in its window, one mask_t per output
+    idx x, y, where             # lanes in the arena; where: the winner's place in its window, one mask_t per output; or < 0
     idx rows, cols, channels    # of y
     idx x_rows, x_cols, x_row, y_row    # of x; lanes between rows
     idx kh, kw, sh, sw, ph, pw
@@ -31,12 +31,19 @@ cdef inline idx avg_size(const Pool* a, idx y0, idx x0) noexcept nogil:
     return (y1 - most(y0, 0)) * (x1 - most(x0, 0))
 
 
+cdef inline void take_larger(lane_t v, bits_t place, lane_t* best, mask_t* at) noexcept nogil:
+    # NaN wins.
+    cdef choice_t wins = choice_above(v, best[0])
+    best[0] = lane_choose(wins, v, best[0])
+    at[0] = mask_choose(wins, mask_set(place), at[0])
+
+
 cdef void max_pool_rows(const Pool* a, const lane_t* x, lane_t* y, mask_t* where, idx first, idx rows) noexcept nogil:
-    # Output rows first .. first+rows; x is the image's first pixel, y and where point at row `first`. NaN wins.
+    # Output rows first .. first+rows; x is the image's first pixel, y and where point at row `first`.
     cdef idx oy, ox, c, i, j, y0, x0, i0, i1, j0, j1
     cdef const lane_t* p
-    cdef lane_t best, v
-    cdef mask_t at, wins
+    cdef lane_t best
+    cdef mask_t at
     for oy in range(rows):
         y0 = (first + oy) * a.sh - a.ph
         i0 = most(-y0, 0)
@@ -51,41 +58,32 @@ cdef void max_pool_rows(const Pool* a, const lane_t* x, lane_t* y, mask_t* where
                 at = mask_set(<bits_t> (i0 * a.kw + j0))
                 for i in range(i0, i1):
                     for j in range(j0, j1):
-                        v = p[i * a.x_row + j * a.channels + c]
-                        wins = mask_or(lane_gt(v, best), lane_nan(v))
-                        best = lane_select(wins, v, best)
-                        at = mask_select(wins, mask_set(<bits_t> (i * a.kw + j)), at)
+                        take_larger(p[i * a.x_row + j * a.channels + c], <bits_t> (i * a.kw + j), &best, &at)
                 y[oy * a.y_row + ox * a.channels + c] = lane_relu(best) if a.relu else best
-                where[(oy * a.cols + ox) * a.channels + c] = at
+                if where:
+                    where[(oy * a.cols + ox) * a.channels + c] = at
 
 
 cdef void max_pool_2x2(const Pool* a, const lane_t* x, lane_t* y, mask_t* where, idx first, idx rows) noexcept nogil:
     # The same for 2x2 windows with stride 2 and no padding.
     cdef idx oy, ox, c, n = a.channels
     cdef const lane_t* p
-    cdef lane_t best, v
-    cdef mask_t at, wins
+    cdef lane_t best
+    cdef mask_t at
     for oy in range(rows):
         for ox in range(a.cols):
             p = x + (first + oy) * 2 * a.x_row + ox * 2 * n
             for c in range(n):
                 best = p[c]
-                v = p[n + c]
-                wins = mask_or(lane_gt(v, best), lane_nan(v))
-                best = lane_select(wins, v, best)
-                at = mask_select(wins, mask_set(1), mask_set(0))
-                v = p[a.x_row + c]
-                wins = mask_or(lane_gt(v, best), lane_nan(v))
-                best = lane_select(wins, v, best)
-                at = mask_select(wins, mask_set(2), at)
-                v = p[a.x_row + n + c]
-                wins = mask_or(lane_gt(v, best), lane_nan(v))
-                best = lane_select(wins, v, best)
-                at = mask_select(wins, mask_set(3), at)
+                at = mask_set(0)
+                take_larger(p[n + c], 1, &best, &at)
+                take_larger(p[a.x_row + c], 2, &best, &at)
+                take_larger(p[a.x_row + n + c], 3, &best, &at)
                 y[c] = lane_relu(best) if a.relu else best
-                where[c] = at
+                if where:
+                    where[c] = at
             y += n
-            where += n
+            where = where + n if where else NULL
         y += a.y_row - a.cols * n
 
 
@@ -96,7 +94,7 @@ cdef inline int is_2x2(const Pool* a) noexcept nogil:
 cdef void max_pool(Context* ctx, const Args* args) noexcept nogil:
     cdef const Pool* a = &args.pool
     (max_pool_2x2 if is_2x2(a) else max_pool_rows)(
-        a, lanes_at(ctx, a.x), lanes_at(ctx, a.y), <mask_t*> (lanes_at(ctx, a.where)), 0, a.rows)
+        a, lanes_at(ctx, a.x), lanes_at(ctx, a.y), NULL if a.where < 0 else <mask_t*> lanes_at(ctx, a.where), 0, a.rows)
 
 
 cdef void max_pool_2x2_backward(Context* ctx, const Args* args) noexcept nogil:

@@ -1,7 +1,7 @@
 """A convolution under a max-pool that the plan has fused: its gradients are those of the same layers kept apart."""
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 import lanewise as lw
 from lanewise import _isa, nn
@@ -53,6 +53,35 @@ def test_gradients(layer, relu, wants_dx, isa, dtype, direct, rng):
         fused, apart = (gradients((conv, relu, pool), x, target, wants_dx, a) for a in (False, True))
         for ours, theirs in zip(fused, apart):
             assert ours is None and theirs is None or assert_array_equal(ours, theirs) is None
+
+
+POINTS = [(1, 6, 5, 0, (28, 28)), (6, 16, 5, 0, (12, 12)), (2, 5, 5, 2, (7, 9)), (3, 4, (5, 3), (2, 1), (9, 11)),
+          (3, 4, 5, 2, (8, 50)), (3, 8, 3, 1, (13, 14)), (8, 9, 3, 0, (11, 10)), (9, 16, 3, 1, (4, 40)), (4, 5, 3, (0, 1), (7, 5))]
+
+
+@pytest.mark.parametrize("window", [2, 3])
+@pytest.mark.parametrize("layer", POINTS, ids=[f"{i}-{o} {k} {w}" for i, o, k, _, w in POINTS])
+def test_by_points(layer, window, isa, dtype, rng):
+    """Pooled from a tile's registers, with and without a way back: as of the stored image, NaN included; winners, as the gradient
+    of the image has them, too."""
+    ins, outs, kernel, padding, size = layer
+    conv, pool = nn.Conv2d(ins, outs, kernel, padding=padding), nn.MaxPool2d(window)
+    if dtype == np.float64:
+        conv.double()
+    lanes = _isa.engine(dtype.name).lanes
+    for n in sorted({1, lanes - 1, lanes, lanes + 1}):
+        x = rng.standard_normal((n, ins, *size)).astype(dtype)
+        if n > 1:
+            x[-1, 0, 2, 2] = np.nan
+        before = conv(x)
+        both = pool(before + 0.0).numpy()             # two readers: nothing is fused
+        tight = dict(rtol=1e-5, atol=1e-5) if dtype == np.float32 else dict(rtol=1e-12, atol=1e-12)
+        assert_allclose(pool(conv(x)).numpy(), both, **tight)
+        x = np.nan_to_num(x)
+        target = rng.standard_normal(both.shape).astype(dtype)
+        fused, apart = (gradients((conv, nn.ReLU(), pool), x, target, True, a) for a in (False, True))
+        for ours, theirs in zip(fused, apart):
+            assert_allclose(ours, theirs, rtol=10 * tight["rtol"], atol=10 * tight["atol"] * max(1, np.abs(theirs).max()))
 
 
 def test_who_takes_winners():

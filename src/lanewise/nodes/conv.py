@@ -167,7 +167,7 @@ class Conv2d(Op):
         if points:
             row, more = points * tiles * ins, (kh - 1) * self.dilation[0]
             band = min(band, max(least, BAND // (row * b.lane_bytes) - more))
-            together = max(b.engine.winograd_pixels // tiles, 1)        # rows
+            together = max(b.engine.winograd_pixels // tiles, 2)        # rows
             scratch = Ref(Buffer(min(band + more, x_rows) * row + points + points * together * tiles * outs +
                                  (points - TILE) * outs, own=True), 0)
         return dict(points=points, transposed=transposed, tiles=tiles, left=left, scratch=scratch if points else 0, band=band,

@@ -40,12 +40,17 @@ class Pool2d(Op):
         return x[0], rows, cols
 
 
+def winners(b, node, y):
+    """Where a max-pool leaves its winners' places: nowhere (-1) if there is no way back."""
+    return b.saved(node, y.rows * y.cols * y.channels) if b.wants(node) else -1
+
+
 class MaxPool2d(Pool2d):
     """The greatest of a window; its gradient goes to the first winner. NaN wins."""
 
     def forward(self, b, node):
         x, y = b.value(node.inputs[0]), b.value(node)
-        b.emit("forward", "max_pool", **window_fields(self, x, y, b.saved(node, y.rows * y.cols * y.channels)))
+        b.emit("forward", "max_pool", **window_fields(self, x, y, winners(b, node, y)))
 
     def backward(self, b, node, dy):
         dx, add = b.into(node.inputs[0])
@@ -97,7 +102,7 @@ class ConvMaxPool(Conv2d):
             steps = min(y.rows, max(1, (-(-steps * sh // TILE) * TILE - kh) // sh + 1))
         rows = (steps - 1) * sh + kh
         band = Layout((outs, rows, cols), own=True, staggered=True)
-        where = b.saved(node, y.rows * y.cols * y.channels)
+        where = winners(b, node, y)
         conv = self.conv_fields(b, b.value(node.inputs[0]), band, self.output(node), rows, kh, self.bias)
         pool = window_fields(self.pool, band, y, where, relu=int(self.pool_relu))
         b.emit("forward", "conv_max_pool", conv=conv, pool=pool)
