@@ -8,12 +8,14 @@ cdef enum: PAD_ZERO, PAD_EDGE, PAD_REFLECT
 cdef struct Augmented:
     Gather gather
     idx work                    # in the thread's own memory: [LANES] images [C][H][W] that are moved by whole pixels, or
-                                # [LANES] frames of a channel between pixels; of bytes, before them, one as make_frame leaves it
+                                # [LANES] frames of a channel between pixels; of bytes that are not moved in tiles, before
+                                # them, one as make_frame leaves it
     int move, pad, flip, tone, mix
     idx shift, cutout
     idx frame                   # pixels from one frame to the next
     idx above, beside           # lines and columns that a frame has on each side of the image
     int within                  # no place between pixels is outside the frame
+    int tiles                   # bytes are moved in tiles (lanes_tiles.h)
     double turn, low, high, brightness, contrast        # greatest angle in radians; least and greatest factor
 
 ctypedef fused pixel_t:
@@ -128,9 +130,10 @@ cdef inline idx cell(idx i, idx n, idx m, int pad) noexcept nogil:
     return i + m
 
 
-cdef inline void copy(const pixel_t* x, pixel_t* y, idx n) noexcept nogil:
+cdef inline void copy(const pixel_t* x, pixel_t* y, idx n, uint8_t flip) noexcept nogil:
+    # Bytes with these bits turned.
     if pixel_t is uint8_t:
-        bytes_copy(x, y, n)
+        bytes_copy(x, y, n, flip)
     else:
         memcpy(y, x, n * sizeof(pixel_t))
 
@@ -145,14 +148,14 @@ cdef inline void fetch(const char* x, idx n) noexcept nogil:
         line_prefetch(x + 64 * i)
 
 
-cdef apart_t make_frame(const Augmented* a, const pixel_t* x, pixel_t* y) noexcept nogil:
+cdef apart_t make_frame(const Augmented* a, const pixel_t* x, pixel_t* y, uint8_t flip) noexcept nogil:
     # y[h][w] = x[h - above][w - beside] of one channel, with what stands outside; of zeros the frame has them already. Sides
-    # and lines are mirrored from the inside out: those that are mirrored are there already.
+    # and lines are mirrored from the inside out: those that are mirrored are there already. flip: bits that are turned.
     cdef idx rows = a.gather.rows, cols = a.gather.cols, beside = a.beside, wide = cols + 2 * beside, h, k
     cdef int edge = a.pad == PAD_EDGE or cols == 1
     y += a.above * wide + beside
     for h in range(rows):
-        copy(x + h * cols, y + h * wide, cols)
+        copy(x + h * cols, y + h * wide, cols, flip)
     if a.pad == PAD_ZERO:
         return
     if pixel_t is uint8_t and (edge or beside < cols):
@@ -166,18 +169,27 @@ cdef apart_t make_frame(const Augmented* a, const pixel_t* x, pixel_t* y) noexce
     y -= beside
     for h in range(1, a.above + 1):
         k = 0 if edge else h
-        copy(y + k * wide, y - h * wide, wide)
-        copy(y + (rows - 1 - k) * wide, y + (rows - 1 + h) * wide, wide)
+        copy(y + k * wide, y - h * wide, wide, 0)
+        copy(y + (rows - 1 - k) * wide, y + (rows - 1 + h) * wide, wide, 0)
 
 
-cdef void turn_to(const Augmented* a, const Drawn* d, idx l, spots_t* first, spots_t* right, spots_t* down) noexcept nogil:
-    # Where in a frame the first pixel of lane l comes from, and how far on those at its right and below it do.
-    cdef double mid_row = (a.gather.rows - 1) / 2.0, mid_col = (a.gather.cols - 1) / 2.0, side = -1 if d.flip else 1
-    cdef double s = sin(d.angle) / d.factor, t = cos(d.angle) / d.factor, up = d.dy - mid_row, along = d.dx - mid_col
-    first.row[l] = fixed(mid_row + s * along + t * up) + (<int64_t> a.above << 32)
-    first.col[l] = fixed(mid_col + side * (t * along - s * up)) + (<int64_t> a.beside << 32)
-    right.row[l], right.col[l] = fixed(s), fixed(side * t)
-    down.row[l], down.col[l] = fixed(t), fixed(-side * s)
+cdef void turn_to(const Augmented* a, const Drawn* d, idx beside, spots_t* first, spots_t* right, spots_t* down) noexcept nogil:
+    # Where in a frame the first pixel of each lane comes from, and how far on those at its right and below it do.
+    cdef double mid_row = (a.gather.rows - 1) / 2.0, mid_col = (a.gather.cols - 1) / 2.0, side, s, t, up, along
+    cdef double angle[LANE_MAX]
+    cdef double sines[LANE_MAX]
+    cdef double cosines[LANE_MAX]
+    cdef idx l
+    for l in range(LANES):
+        angle[l] = d[l].angle
+    angles_split(angle, sines, cosines)
+    for l in range(LANES):
+        side = -1 if d[l].flip else 1
+        s, t, up, along = sines[l] / d[l].factor, cosines[l] / d[l].factor, d[l].dy - mid_row, d[l].dx - mid_col
+        first.row[l] = fixed(mid_row + s * along + t * up) + (<int64_t> a.above << 32)
+        first.col[l] = fixed(mid_col + side * (t * along - s * up)) + (<int64_t> beside << 32)
+        right.row[l], right.col[l] = fixed(s), fixed(side * t)
+        down.row[l], down.col[l] = fixed(t), fixed(-side * s)
 
 
 cdef void places_within(const Augmented* a, const spots_t* begin, const spots_t* right, idx start, idx n, const bits_t* offsets,
@@ -251,8 +263,8 @@ cdef apart_t move_between(Context* ctx, const Augmented* a, const Drawn* drawn, 
         frames = work + a.frame
     if a.pad == PAD_ZERO:
         memset(work, 0, a.frame * (1 if pixel_t is uint8_t else LANES * sizeof(pixel_t)))
+    turn_to(a, drawn, a.beside, &first, &right, &down)
     for l in range(LANES):
-        turn_to(a, drawn + l, l, &first, &right, &down)
         offsets[l] = <bits_t> (l * a.frame) if l < ctx.valid else 0
     frame = mask_load(offsets)
     for c in range(f.channels):
@@ -260,10 +272,10 @@ cdef apart_t move_between(Context* ctx, const Augmented* a, const Drawn* drawn, 
             if l + 1 < ctx.valid:
                 fetch(rows[l + 1] + c * size * sizeof(pixel_t), size * sizeof(pixel_t))
             if pixel_t is uint8_t:
-                make_frame(a, <const pixel_t*> rows[l] + c * size, work)
+                make_frame(a, <const pixel_t*> rows[l] + c * size, work, 0)
                 bytes_zip(work, work + wide, frames + 2 * l * a.frame, (f.rows + 2 * a.above - 1) * wide)
             else:
-                make_frame(a, <const pixel_t*> rows[l] + c * size, frames + l * a.frame)
+                make_frame(a, <const pixel_t*> rows[l] + c * size, frames + l * a.frame, 0)
         tone(a, drawn, means, c, &by, &to)
         for i in range(tile_count(f.cols, COLUMNS)):
             start = i * COLUMNS
@@ -288,6 +300,34 @@ cdef apart_t move_between(Context* ctx, const Augmented* a, const Drawn* drawn, 
                                        f.step)
                 else:
                     rows_between(frames, wide, places, n, lines, &spot, &down, from_begin, frame, by, to, y, f.row, f.step)
+
+
+cdef apart_t move_tiles(Context* ctx, const Augmented* a, const Drawn* drawn, const char** rows, const double* means,
+                        uint8_t* work) noexcept nogil:
+    # What move_between does, of bytes, where every place is within the frame and a tile's are near each other. Zeros on one side
+    # of a line are those before the next one, and a place to the left of the first column is at the end of the line above.
+    cdef const Gather* f = &a.gather
+    cdef idx size = f.rows * f.cols, beside = 0 if a.pad == PAD_ZERO else a.beside, wide = f.cols + a.beside + beside, c, l
+    cdef spots_t first, right, down
+    cdef bits_t offsets[LANE_MAX]
+    cdef tiles_t tiles
+    cdef lane_t by, to
+    turn_to(a, drawn, beside, &first, &right, &down)
+    for l in range(LANES):
+        offsets[l] = <bits_t> (l * a.frame) if l < ctx.valid else 0
+    tiles_begin(&first, &right, &down, &tiles)
+    for c in range(f.channels):
+        for l in range(ctx.valid):
+            if l + 1 < ctx.valid:
+                fetch(rows[l + 1] + c * size, size)
+            if a.pad == PAD_ZERO:
+                frame_zeros(<const uint8_t*> rows[l] + c * size, work + l * a.frame, f.rows, f.cols, wide, a.above, a.frame)
+            else:
+                make_frame(a, <const uint8_t*> rows[l] + c * size, work + l * a.frame, 0x80)
+        if a.pad == PAD_ZERO:
+            memset(work + ctx.valid * a.frame, 0x80, a.above * wide)
+        tone(a, drawn, means, c, &by, &to)
+        tiles_between(work, wide, offsets, &tiles, &right, &down, f.rows, f.cols, by, to, ctx.arena + f.y + c, f.row, f.step)
 
 
 cdef void cut_out(Context* ctx, const Augmented* a, const Drawn* drawn) noexcept nogil:
@@ -348,7 +388,9 @@ cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
             rows[l] = work
             work += size * each
     if a.move == MOVE_BETWEEN:
-        if b.is_u8:
+        if b.is_u8 and a.tiles:
+            move_tiles(ctx, a, drawn, rows, means, <uint8_t*> work)
+        elif b.is_u8:
             move_between(ctx, a, drawn, rows, means, <uint8_t*> work)
         else:
             move_between(ctx, a, drawn, rows, means, <real_t*> work)
