@@ -1,9 +1,9 @@
 /* Images of bytes moved between pixels in tiles, by AVX-512 VBMI: one sample's 8 x 4 pixels at a time, which come from a window
  * of 16 x 8 bytes that two registers hold, and are looked up there. Part of lanes.h; the loop over lanes, which any processor
  * and any move can have, is in lanes_move.h.
- * Where a tile's pixels come from, seen from the window's corner, is the same for all tiles of a sample: u and v, 16-bit numbers
- * of 12 and 13 binary places, to which a tile adds where its corner is between pixels. The corner itself is exact: errors do
- * not add up. Of u, 7 places are used, rounded: q. With the neighbours a b, c d (signed: 128 less than the pixel)
+ * Where a tile's pixels come from, seen from the window's corner, is the same for all tiles of a sample: u and v, numbers of
+ * 16 bits with 12 and 13 binary places, to which a tile adds where its corner is between pixels. The corner itself is exact:
+ * errors do not add up. Of u, 7 places are used, rounded: q. With the neighbours a b, c d (signed: 128 less than the pixel)
  *     top = (128 - q) a + q b,  low = (128 - q) c + q d,  y = top + v (low - top)
  * in units of 1/128, rounded: off by at most 255 (2^-8 + 2^-12 + 2^-13) + 2^-8 < 1.1 from the bilinear value of 0 .. 255. */
 #ifndef LANES_TILES_H
@@ -20,9 +20,9 @@ typedef struct {
 } tiles_t;
 #if defined(__AVX512BW__) && !defined(LANES_F64)
 #define TILE_TARGET __attribute__((target("avx512vbmi,avx512vbmi2"), noinline, unused))
-/* A frame of zeros with an image in it, of bytes less 128: `above` lines, then lines of `cols` pixels with the zeros up to `wide`,
- * a multiple of 8 more, which are those before the next line too. Below it are those above the next frame. Vectors are written
- * whole, of zeros where nothing else follows. */
+/* A frame of zeros with an image in it, of bytes less 128: `above` lines, then lines of `cols` pixels with the zeros up to
+ * `wide`, a multiple of 8 more, which are those before the next line too. Below it are those above the next frame. Vectors
+ * are written whole, of zeros where nothing else follows. */
 static __attribute__((noinline, unused)) void frame_zeros(const uint8_t *x, uint8_t *y, ptrdiff_t rows, ptrdiff_t cols,
                                                           ptrdiff_t wide, ptrdiff_t above, ptrdiff_t frame) {
     const __m256i zero = _mm256_set1_epi8(-128);
@@ -95,7 +95,8 @@ TILE_TARGET static void tile_words(const uint8_t *frames, ptrdiff_t wide, const 
         /* 16 v + u as whole pixels, twice: the place of a; then of b in the high byte */
         __m512i here = _mm512_multishift_epi64_epi8(copies, _mm512_shldi_epi16(_mm512_srli_epi16(v, 13), u, 4));
         __m512i q = _mm512_multishift_epi64_epi8(parts, u), top, low, p15;
-        q = _mm512_add_epi8(_mm512_ternarylogic_epi32(q, seven, first, 0x6a), _mm512_and_si512(ones, first)); /* (q & 127) ^ 127 */
+        q = _mm512_ternarylogic_epi32(q, seven, first, 0x6a); /* 127 - q, q */
+        q = _mm512_add_epi8(q, _mm512_and_si512(ones, first));
         top = _mm512_maddubs_epi16(q, _mm512_permutex2var_epi8(rows, _mm512_add_epi8(here, next), more));
         low = _mm512_maddubs_epi16(q, _mm512_permutex2var_epi8(rows, _mm512_add_epi8(here, below), more));
         p15 = _mm512_and_si512(_mm512_slli_epi16(v, 2), places);
@@ -112,8 +113,9 @@ static __attribute__((noinline, unused)) void tile_lanes(const __m512i *words, l
     const lane_t by_second = by * (real_t)0x1p-16;
     __m512i a[TILE_ROWS][4]; /* [h][i]: row h of samples i, i + 4, i + 8, i + 12; each pair of words a pair of pixels */
     for (int i = 0; i < 4; i++) {
-        __m512i p = _mm512_shuffle_i32x4(words[i], words[i + 4], 0x44), q = _mm512_shuffle_i32x4(words[i + 8], words[i + 12], 0x44);
-        __m512i u = _mm512_shuffle_i32x4(words[i], words[i + 4], 0xee), v = _mm512_shuffle_i32x4(words[i + 8], words[i + 12], 0xee);
+        __m512i p = _mm512_shuffle_i32x4(words[i], words[i + 4], 0x44), u = _mm512_shuffle_i32x4(words[i], words[i + 4], 0xee);
+        __m512i q = _mm512_shuffle_i32x4(words[i + 8], words[i + 12], 0x44);
+        __m512i v = _mm512_shuffle_i32x4(words[i + 8], words[i + 12], 0xee);
         a[0][i] = _mm512_shuffle_i32x4(p, q, 0x88), a[1][i] = _mm512_shuffle_i32x4(p, q, 0xdd);
         a[2][i] = _mm512_shuffle_i32x4(u, v, 0x88), a[3][i] = _mm512_shuffle_i32x4(u, v, 0xdd);
     }
@@ -131,8 +133,8 @@ static __attribute__((noinline, unused)) void tile_lanes(const __m512i *words, l
         }
     }
 }
-/* y[h * row + w * step] = by * x + to, h < rows, w < cols, with x what stands where the pixel came from, in frames of bytes less
- * 128. At least TILE_ROWS rows and TILE_COLS columns: the last tiles lie over those before them, whose pixels stay. */
+/* y[h * row + w * step] = by * x + to, h < rows, w < cols, with x what stands where the pixel came from, in frames of bytes
+ * less 128. At least TILE_ROWS rows and TILE_COLS columns: the last tiles lie over those before them, whose pixels stay. */
 static __attribute__((noinline, unused)) void tiles_between(const uint8_t *frames, ptrdiff_t wide, const bits_t *offsets,
                                                             const tiles_t *t, const spots_t *right, const spots_t *down,
                                                             ptrdiff_t rows, ptrdiff_t cols, lane_t by, lane_t to, lane_t *y,

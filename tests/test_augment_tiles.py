@@ -1,5 +1,5 @@
-"""Images of bytes moved between pixels in tiles (kernels/lanes_tiles.h): within the bound that its arithmetic has, of NumPy's and
-SciPy's float64, and the loop over lanes that takes its place on other processors."""
+"""Images of bytes moved between pixels in tiles (kernels/lanes_tiles.h), against NumPy and SciPy in float64: within the bound
+that their arithmetic has; and the loop over lanes that takes their place on other processors."""
 import numpy as np
 import pytest
 from augment_reference import augmented
@@ -25,8 +25,8 @@ def made(images, augment, rng):
 
 
 def bound(ds, tiles):
-    """How far a normalised pixel may be off: the column's part is off by half of 2^-7, and by the halves of the two numbers of 12
-    binary places that it is the sum of, the row's by those of 13 places; the value by half of 1/128."""
+    """How far a normalised pixel may be off: the column's part is off by half of 2^-7, and by the halves of the two numbers of
+    12 binary places that it is the sum of, the row's by those of 13 places; the value by half of 1/128."""
     if not tiles:
         return FLOAT * max(1, 1 / np.min(ds.std))
     x = ds.images.astype(int)
@@ -57,7 +57,7 @@ def tiles(request, isa, monkeypatch):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", CASES)
 def test_against_numpy(name, shape, tiles, rng):
-    """Random pixels, a ramp and one grey: an error in a place shows in the first, one that grows over an image in the second."""
+    """Random pixels, a ramp and one grey: a wrong weight shows in the first, what grows over an image in the second."""
     across, down = np.arange(shape[2]) * (250 // shape[2]), np.arange(shape[1])[:, None] * 2
     for images in (rng.integers(0, 256, (33, *shape), np.uint8),
                    np.broadcast_to((across + down) % 256, (33, *shape)).astype(np.uint8), np.full((33, *shape), 77, np.uint8)):
@@ -95,8 +95,8 @@ def test_same_bits(tiles, rng):
 
 
 def test_which_are_moved_in_tiles():
-    """What a tile comes from, at the steepest angle and the least factor, is within 14 columns and 6 lines of each other; larger
-    angles, smaller factors and images, and those that end outside their frame, are not."""
+    """What a tile comes from, at the steepest angle and the least factor, is within 14 columns and 6 lines; larger angles,
+    smaller factors and images, and those that end outside their frame, are not."""
     pixels = np.array([w + 1j * h for h in range(4) for w in range(8)])
     for rotate in 0.5, 5, 15, 20, 27, 28, 28.6, 30, 45, 90, 180:
         for scale in 0.5, 0.52, 0.6, 0.7, 0.8, 0.9, 1, 2:

@@ -37,7 +37,10 @@ class Augment:
     -rotate to rotate degrees. scale (low, high): enlarges about the centre by a factor between them. shift: moves by whole
     pixels from -shift to shift in each direction. Shift and flip alone copy pixels exactly (as a random crop of the image with
     `shift` pixels around it); with rotate or scale they are interpolated bilinearly. What comes in from outside is, by `pad`,
-    pixels of 0 ("zero"), the nearest pixel ("edge"), or the mirror image without its first line ("reflect").
+    pixels of 0 ("zero"), the nearest pixel ("edge"), or the mirror image without its first line ("reflect"). Of uint8 images,
+    in a float32 network on a processor with AVX-512 VBMI, and for angles up to 28 degrees (21 with factors from 0.9), a
+    column's place between pixels is in units of 1/128: a pixel is within 1.1 of 255 grey levels of the exact one, and
+    elsewhere within 0.01.
 
     contrast, brightness: x' = m + a (x - m) + b with the mean m of the image's pixels before it was moved, a from 1 - contrast
     to 1 + contrast, b from -brightness to brightness. x are pixels of 0..1 for uint8, and the numbers themselves for
@@ -119,9 +122,9 @@ class Augment:
     def layout(self, shape: Shape, kind: str, real_bytes: int, lanes: int, tiles: bool) -> tuple[int, dict[str, Any]]:
         """(Lanes that a shard of images (C, H, W) takes on its way: moved by whole pixels, where bytes stay bytes, or as the
         frames of a channel; the instruction's fields). In a frame each byte has the one below it at its side, which takes one
-        more frame of single bytes; in tiles (`tiles`: where the kernels and the processor have them) bytes are single, and zeros
-        between lines and between frames are those of both. Frames are an odd number of cache lines, so that a place is in
-        another set of L1 in each, and have columns in eights on each side, which are mirrored at once."""
+        more frame of single bytes; in tiles (`tiles`: where the kernels and the processor have them) bytes are single, and
+        zeros between lines and between frames are those of both. Frames are an odd number of cache lines, so that a place is
+        in another set of L1 in each, and have columns in eights on each side, which are mirrored at once."""
         each = 1 if kind == "uint8" else real_bytes
         size, above, beside, within, frame, in_tiles = 0, 0, 0, True, 0, False
         if self.move == WHOLE:
