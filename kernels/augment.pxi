@@ -8,12 +8,14 @@ cdef enum: PAD_ZERO, PAD_EDGE, PAD_REFLECT
 cdef struct Augmented:
     Gather gather
     idx work                    # in the thread's own memory: [LANES] images [C][H][W] that are moved by whole pixels, or
-                                # [LANES] frames of a channel between pixels; of bytes, before them, one as make_frame leaves it
+                                # [LANES] frames of a channel between pixels; of bytes that are not moved in tiles, before
+                                # them, one as make_frame leaves it
     int move, pad, flip, tone, mix
     idx shift, cutout
     idx frame                   # pixels from one frame to the next
     idx above, beside           # lines and columns that a frame has on each side of the image
     int within                  # no place between pixels is outside the frame
+    int tiles                   # bytes are moved in tiles (lanes_tiles.h)
     double turn, low, high, brightness, contrast        # greatest angle in radians; least and greatest factor
 
 ctypedef fused pixel_t:
@@ -104,37 +106,6 @@ cdef void move_whole(const Augmented* a, const Drawn* d, const pixel_t* x, pixel
         x += rows * cols
 
 
-cdef enum: COLUMNS = 32         # whose places are worked out at once: they, and what they come from, take 12 KB
-
-
-cdef inline int64_t fixed(double v) noexcept nogil:
-    # In units of 2^-32 pixel.
-    return <int64_t> (v * 4294967296.0)
-
-
-cdef inline real_t part_of(int64_t v) noexcept nogil:
-    return <bits_t> (<uint32_t> v >> (32 - PART_BITS)) * (1 / <real_t> (<int64_t> 1 << PART_BITS))
-
-
-cdef inline idx cell(idx i, idx n, idx m, int pad) noexcept nogil:
-    # The place in a frame of n pixels and m on each side where what is at i and i + 1 stands side by side, counted from its
-    # first. Where i is outside, m is more than n.
-    if i < -m or i > n + m - 2:
-        if pad == PAD_REFLECT and n > 1:
-            i %= 2 * n - 2
-            i += 2 * n - 2 if i < 0 else 0
-        else:
-            i = -m if i < 0 else n + m - 2
-    return i + m
-
-
-cdef inline void copy(const pixel_t* x, pixel_t* y, idx n) noexcept nogil:
-    if pixel_t is uint8_t:
-        bytes_copy(x, y, n)
-    else:
-        memcpy(y, x, n * sizeof(pixel_t))
-
-
 cdef enum: FETCHED = 4096       # bytes of an image that are asked for ahead: those that follow, the processor asks for itself
 
 
@@ -143,56 +114,6 @@ cdef inline void fetch(const char* x, idx n) noexcept nogil:
     cdef idx i
     for i in range(tile_count(n, 64)):
         line_prefetch(x + 64 * i)
-
-
-cdef apart_t make_frame(const Augmented* a, const pixel_t* x, pixel_t* y) noexcept nogil:
-    # y[h][w] = x[h - above][w - beside] of one channel, with what stands outside; of zeros the frame has them already. Sides
-    # and lines are mirrored from the inside out: those that are mirrored are there already.
-    cdef idx rows = a.gather.rows, cols = a.gather.cols, beside = a.beside, wide = cols + 2 * beside, h, k
-    cdef int edge = a.pad == PAD_EDGE or cols == 1
-    y += a.above * wide + beside
-    for h in range(rows):
-        copy(x + h * cols, y + h * wide, cols)
-    if a.pad == PAD_ZERO:
-        return
-    if pixel_t is uint8_t and (edge or beside < cols):
-        bytes_sides(y, wide, rows, cols, beside, edge)
-    else:
-        for h in range(rows):
-            for k in range(1, beside + 1):
-                y[h * wide - k] = y[h * wide + (0 if edge else k)]
-                y[h * wide + cols - 1 + k] = y[h * wide + cols - 1 - (0 if edge else k)]
-    edge = a.pad == PAD_EDGE or rows == 1
-    y -= beside
-    for h in range(1, a.above + 1):
-        k = 0 if edge else h
-        copy(y + k * wide, y - h * wide, wide)
-        copy(y + (rows - 1 - k) * wide, y + (rows - 1 + h) * wide, wide)
-
-
-cdef void turn_to(const Augmented* a, const Drawn* d, idx l, spots_t* first, spots_t* right, spots_t* down) noexcept nogil:
-    # Where in a frame the first pixel of lane l comes from, and how far on those at its right and below it do.
-    cdef double mid_row = (a.gather.rows - 1) / 2.0, mid_col = (a.gather.cols - 1) / 2.0, side = -1 if d.flip else 1
-    cdef double s = sin(d.angle) / d.factor, t = cos(d.angle) / d.factor, up = d.dy - mid_row, along = d.dx - mid_col
-    first.row[l] = fixed(mid_row + s * along + t * up) + (<int64_t> a.above << 32)
-    first.col[l] = fixed(mid_col + side * (t * along - s * up)) + (<int64_t> a.beside << 32)
-    right.row[l], right.col[l] = fixed(s), fixed(side * t)
-    down.row[l], down.col[l] = fixed(t), fixed(-side * s)
-
-
-cdef void places_within(const Augmented* a, const spots_t* begin, const spots_t* right, idx start, idx n, const bits_t* offsets,
-                        places_t* to) noexcept nogil:
-    # The places of n pixels of a row, of which some are outside: what stands there is elsewhere in a frame.
-    cdef idx wide = a.gather.cols + 2 * a.beside, l, w
-    cdef int64_t r, e
-    for l in range(LANES):
-        for w in range(n):
-            r = begin.row[l] + (start + w) * right.row[l]
-            e = begin.col[l] + (start + w) * right.col[l]
-            (<bits_t*> &to[w].at)[l] = <bits_t> (offsets[l] + cell((r >> 32) - a.above, a.gather.rows, a.above, a.pad) * wide +
-                                                 cell((e >> 32) - a.beside, a.gather.cols, a.beside, a.pad))
-            (<real_t*> &to[w].row)[l] = part_of(r)
-            (<real_t*> &to[w].col)[l] = part_of(e)
 
 
 cdef double mean_pixel(const pixel_t* x, idx n) noexcept nogil:
@@ -230,64 +151,7 @@ cdef inline void tone(const Augmented* a, const Drawn* drawn, const double* mean
     to[0] = lane_load(offset)
 
 
-cdef apart_t move_between(Context* ctx, const Augmented* a, const Drawn* drawn, const char** rows, const double* means,
-                          pixel_t* work) noexcept nogil:
-    # y[h][w][c] = what stands where (h, w) came from, between four neighbours, as tone() changes it. A place is where its row
-    # begins and how far it is from there, both as whole pixels and part; the sum of two parts may carry. Bytes stand in a
-    # frame each with the one below it, so that the four neighbours are one word.
-    cdef const Gather* f = &a.gather
-    cdef idx size = f.rows * f.cols, wide = f.cols + 2 * a.beside, start, n, c, h, w, l, i
-    cdef idx lines                                      # that are worked out at once
-    cdef pixel_t* frames = work
-    cdef spots_t first, right, down, spot
-    cdef bits_t offsets[LANE_MAX]
-    cdef places_t begin
-    cdef places_t from_begin[COLUMNS]
-    cdef places_t places[COLUMNS + 1]
-    cdef mask_t frame
-    cdef lane_t by, to
-    cdef lane_t* y
-    if pixel_t is uint8_t:
-        frames = work + a.frame
-    if a.pad == PAD_ZERO:
-        memset(work, 0, a.frame * (1 if pixel_t is uint8_t else LANES * sizeof(pixel_t)))
-    for l in range(LANES):
-        turn_to(a, drawn + l, l, &first, &right, &down)
-        offsets[l] = <bits_t> (l * a.frame) if l < ctx.valid else 0
-    frame = mask_load(offsets)
-    for c in range(f.channels):
-        for l in range(ctx.valid):
-            if l + 1 < ctx.valid:
-                fetch(rows[l + 1] + c * size * sizeof(pixel_t), size * sizeof(pixel_t))
-            if pixel_t is uint8_t:
-                make_frame(a, <const pixel_t*> rows[l] + c * size, work)
-                bytes_zip(work, work + wide, frames + 2 * l * a.frame, (f.rows + 2 * a.above - 1) * wide)
-            else:
-                make_frame(a, <const pixel_t*> rows[l] + c * size, frames + l * a.frame)
-        tone(a, drawn, means, c, &by, &to)
-        for i in range(tile_count(f.cols, COLUMNS)):
-            start = i * COLUMNS
-            n = least(COLUMNS, f.cols - start)
-            lines = f.rows if a.within and n > 1 else 1 # one, where each place is looked at, or a row begins where it ends
-            for l in range(LANES):
-                spot.row[l], spot.col[l] = start * right.row[l], start * right.col[l]
-            for w in range(n):
-                spots_split(&spot, <bits_t> wide, mask_set(0), from_begin + w)
-                spots_move(&spot, &right)
-            spot = first
-            spots_split(&spot, <bits_t> wide, frame, &begin)
-            for w in range(n):
-                places[w] = places_add(from_begin + w, &begin, <bits_t> wide)
-            places[n].at = frame                        # read, and not used
-            for h in range(f.rows // lines):
-                if not a.within:
-                    places_within(a, &spot, &right, start, n, offsets, places)
-                y = lanes_at(ctx, f.y) + h * lines * f.row + start * f.step + c
-                if pixel_t is uint8_t:
-                    rows_between_bytes(frames, wide, places, n, lines, &spot, &down, from_begin, frame, by, to, y, f.row,
-                                       f.step)
-                else:
-                    rows_between(frames, wide, places, n, lines, &spot, &down, from_begin, frame, by, to, y, f.row, f.step)
+include "augment_between.pxi"
 
 
 cdef void cut_out(Context* ctx, const Augmented* a, const Drawn* drawn) noexcept nogil:
@@ -348,7 +212,9 @@ cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
             rows[l] = work
             work += size * each
     if a.move == MOVE_BETWEEN:
-        if b.is_u8:
+        if b.is_u8 and a.tiles:
+            move_tiles(ctx, a, drawn, rows, means, <uint8_t*> work)
+        elif b.is_u8:
             move_between(ctx, a, drawn, rows, means, <uint8_t*> work)
         else:
             move_between(ctx, a, drawn, rows, means, <real_t*> work)

@@ -12,13 +12,21 @@ cdef extern from *:
         if (!(HAS("avx512f") && HAS("avx512bw") && HAS("avx512cd") && HAS("avx512dq") && HAS("avx512vl"))) return 3;
         return 4;
     }
+    static int x86_64_vbmi(void) { __builtin_cpu_init(); return HAS("avx512vbmi") && HAS("avx512vbmi2"); }
     #else
     static int x86_64_level(void) { return 0; }
+    static int x86_64_vbmi(void) { return 0; }
     #endif
     """
     int x86_64_level()
+    int x86_64_vbmi()
 
 
 def level():
     """The x86-64 level (1 to 4) that this processor and its operating system support; 0 on another architecture."""
     return x86_64_level()
+
+
+def vbmi():
+    """Whether it looks up bytes in registers (AVX-512 VBMI and VBMI2), which no level asks for."""
+    return bool(x86_64_vbmi())

@@ -375,6 +375,7 @@ def set_max_threads(int n):
 
 lanes = LANES
 real_bytes = sizeof(real_t)
+tiles = bool(TILES)             # whether it has the kernels of lanes_tiles.h, for processors with AVX-512 VBMI
 dense_widest = DENSE_CT
 conv_widest = CONV_CT
 winograd_pixels = WINOGRAD_PIXELS

@@ -253,6 +253,7 @@ LANE void lane_transpose(lane_t *r) {
 
 #include "lanes_math.h"
 #include "lanes_move.h"
+#include "lanes_tiles.h"
 
 /* Denormals: flushed while a thread is inside the engine; the caller's mode comes back with float_mode_set(old). */
 #if defined(__x86_64__)

@@ -4,7 +4,7 @@ from libc.math cimport sqrt as double_sqrt
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset, memcpy
 from libc.stdlib cimport free
-from libc.math cimport INFINITY, NAN, cos, sin
+from libc.math cimport INFINITY, NAN
 
 ctypedef Py_ssize_t idx
 
@@ -83,8 +83,16 @@ cdef extern from "lanes.h" nogil:
     void rows_between(const real_t*, idx, places_t*, idx, idx, spots_t*, const spots_t*, const places_t*, mask_t,
                       lane_t, lane_t, lane_t*, idx, idx)
     void bytes_zip(const uint8_t*, const uint8_t*, uint8_t*, ptrdiff_t)
-    void bytes_copy(const uint8_t*, uint8_t*, ptrdiff_t)
+    void bytes_copy(const uint8_t*, uint8_t*, ptrdiff_t, uint8_t)
     void bytes_sides(uint8_t*, idx, idx, idx, idx, int)
+    void angles_split(const double*, double*, double*)
+    enum: TILES
+    ctypedef struct tiles_t:
+        pass
+    void frame_zeros(const uint8_t*, uint8_t*, idx, idx, idx, idx, idx)
+    void tiles_begin(const spots_t*, const spots_t*, const spots_t*, tiles_t*)
+    void tiles_between(const uint8_t*, idx, const bits_t*, const tiles_t*, const spots_t*, const spots_t*, idx, idx, lane_t,
+                       lane_t, lane_t*, idx, idx)
     uint64_t bytes_sum(const uint8_t*, ptrdiff_t)
     void bytes_reverse(const uint8_t*, uint8_t*, ptrdiff_t)
     real_t real_sqrt(real_t)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 SPINS = "5000"              # of a waiting OpenMP thread before it sleeps: 0.1 ms, the Python between two calls of a large network
 LEVEL = cpu.level()
+VBMI = LEVEL == 4 and cpu.vbmi()    # bytes are looked up in registers: more than v4; read when a plan is made
 ISAS = ["v4", "v3", "v2"] if LEVEL else ["generic"]
 
 

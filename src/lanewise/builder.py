@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 
-from ._isa import engine
+from . import _isa
 from .arena import Work
 from .graph import Input, refuse_indices, topological
 from .nodes.base import Buffer, Layout, Ref
@@ -13,7 +13,7 @@ class Builder:
     """What operations emit their instructions to."""
 
     def __init__(self, nodes, losses, backward, dtype, covers):
-        self.engine = engine(dtype)
+        self.engine = _isa.engine(dtype)
         self.lanes, self.real_bytes = self.engine.lanes, self.engine.real_bytes
         self.lane_bytes = self.lanes * self.real_bytes
         self.lists = {"pack": [], "forward": [], "backward": [], "reduce": []}
@@ -231,7 +231,8 @@ class Builder:
         if node.op.augment is None:
             self.emit("forward", "gather", **fields)
         else:
-            room, how = node.op.augment.layout(node.shape, node.op.kind, self.real_bytes, self.lanes)
+            room, how = node.op.augment.layout(node.shape, node.op.kind, self.real_bytes, self.lanes,
+                                                   self.engine.tiles and _isa.VBMI)
             self.emit("forward", "gather_augmented", gather=fields, work=Ref(Buffer(room, own=True), 0), **how)
 
     def bring(self, bound, shape):

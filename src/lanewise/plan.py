@@ -22,7 +22,7 @@ _plans = OrderedDict()
 
 def kept(nodes, local, feeds, make):
     """What `make` makes of a graph, built or found, and the feeds in its order; local: what it depends on beside the graph."""
-    local = (*local, storage_version(), _isa.isa)
+    local = (*local, storage_version(), _isa.isa, _isa.VBMI)
     if len(nodes) == 1:
         found = nodes[0].plans.get(local)
         if found is not None:
