@@ -232,7 +232,7 @@ class Builder:
             self.emit("forward", "gather", **fields)
         else:
             room, how = node.op.augment.layout(node.shape, node.op.kind, self.real_bytes, self.lanes,
-                                                   self.engine.tiles and _isa.VBMI)
+                                               self.engine.tiles and _isa.VBMI)
             self.emit("forward", "gather_augmented", gather=fields, work=Ref(Buffer(room, own=True), 0), **how)
 
     def bring(self, bound, shape):
