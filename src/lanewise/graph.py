@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from .errors import DtypeError, RangeError, ShapeError
+from ._kernels.step import Feed, leaf, not_numbers
+from .errors import DtypeError, ShapeError
 from .loss import Loss as Loss
 from .operators import Arithmetic
 from .parameter import Parameter
-from .rng import as_rng
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,6 +85,10 @@ class Tensor:
         self.grad: Array | None = None
         self.shape, self.dtype = self.data.shape, self.data.dtype
 
+    def as_leaf(self) -> tuple[tuple[Any, ...], Feed]:
+        """What leaf() asks: the signature of the input, and what is bound to it."""
+        return leaf(self.data, self if self.requires_grad else None)
+
 
 def tensor(data: ArrayLike, requires_grad: bool = False) -> Tensor:
     """A leaf from an array, (N, ...) float32, float64 or uint8; with requires_grad its gradient is left in `.grad`."""
@@ -95,70 +99,10 @@ def tensor(data: ArrayLike, requires_grad: bool = False) -> Tensor:
 
 SMALL = 4               # samples up to which small.py is asked: a quarter of the widest build's lanes
 
-KINDS = {np.dtype(kind): kind for kind in ("float32", "float64", "uint8", "int64")}       # native byte order
-
-
-def _not_numbers(dtype: Any) -> DtypeError:
-    return DtypeError(f"expected an input of float32, float64 or uint8 (scaled to 0..1), got {dtype}: "
-                      f"convert it with x.astype(np.float32)")
-
-
 def refuse_indices(node: Node) -> None:
     """DtypeError for an input of integers, which only an Embedding takes."""
     if isinstance(node.op, Input) and node.op.kind == "int64":
-        raise _not_numbers("int64")
-
-
-class Feed:
-    """What is bound to an Input for one call: an array, or rows `index` of one, or such rows to augment: `draws` are the key
-    of the random numbers, the position of the first row and the parts of mixtures, or None."""
-    __slots__ = ("array", "index", "draws", "n", "tensor", "_key")
-    _key: int | None
-
-    def __init__(self, array: Array, index: Array | None = None, tensor: Tensor | None = None,
-                 draws: tuple[Any, ...] = ()) -> None:
-        self.array, self.index, self.tensor, self.draws, self._key = array, index, tensor, draws, None
-        self.n = len(array) if index is None else len(index)
-
-    def key(self) -> int:
-        """The key of this call's random numbers, drawn once: every run of it has the same dropout masks."""
-        if self._key is None:
-            self._key = int(as_rng().integers(1 << 63))
-        return self._key
-
-    def require_below(self, limit: int) -> None:
-        """RangeError unless the indices of this call lie in 0 .. limit - 1."""
-        x = self.array if self.index is None else self.array[self.index]
-        low, high = int(x.min()), int(x.max())
-        if low < 0 or high >= limit:
-            raise RangeError(f"Embedding expected indices from 0 to {limit - 1}, got {low if low < 0 else high}")
-
-
-def leaf(x: Any) -> tuple[tuple[Any, ...], Feed]:
-    """(signature of the Input, Feed) for what a model is called with: an array, a Tensor or a Batch."""
-    owner = None
-    if type(x) is not np.ndarray:
-        if hasattr(x, "as_leaf"):
-            return x.as_leaf()
-        if isinstance(x, Tensor):
-            owner, x = x if x.requires_grad else None, x.data
-        x = np.asarray(x)
-    kind = KINDS.get(x.dtype)
-    if kind is None and x.dtype.kind in "iu":
-        x, kind = x.astype(np.int64), "int64"
-    if kind is None:
-        raise _not_numbers(x.dtype)
-    if x.ndim < (1 if kind == "int64" else 2):
-        raise ShapeError(f"expected an input with the batch first, (N, ...), got shape {x.shape}")
-    if x.size == 0:
-        raise ShapeError(f"expected at least one sample, got an empty batch of shape {x.shape}")
-    scale = None
-    if kind == "uint8":
-        channels = x.shape[1] if x.ndim == 4 else 1
-        scale = (1 / 255,) * channels + (0.0,) * channels
-    if not x.flags.c_contiguous:
-        x = np.ascontiguousarray(x)
-    return (x.shape[1:], kind, scale, owner is not None), Feed(x, tensor=owner)
+        raise not_numbers("int64")
 
 
 class Value(Arithmetic):
@@ -263,7 +207,8 @@ def copy_graph(node: Node, feeds: dict[Node, Feed], taken: set[Node]) -> tuple[N
 def merge(values: Sequence[Value]) -> tuple[list[Node], dict[Node, Feed], int | None]:
     """The nodes of several values, the union of what is bound to their inputs, and the batch size."""
     if len(values) == 1:
-        return [values[0].node], values[0].feeds, values[0].n
+        v, = values
+        return [v.node], v.feeds, v.n
     nodes: list[Node] = []
     feeds: dict[Node, Feed] = {}
     n = next((v.n for v in values if v.n is not None), None)

@@ -24,6 +24,7 @@ class Loss:
         self._losses: Any = None
         self._hits: Any = None
         self._run: int | None = None
+        self._number: float | None = None
 
     def __mul__(self, factor: float) -> Loss:
         if not isinstance(factor, (int, float)):
@@ -59,10 +60,10 @@ class Loss:
             from .plan import plan_for
         terms = self.terms
         nodes, feeds, n = merge([t[2] for t in terms])
-        self._plan, feeds = plan_for(nodes, [(t[0], t[1]) for t in terms], backward, feeds)
-        outputs, self._losses, self._hits = self._plan.run(
-            feeds, n or 1, [t[3] for t in terms], reduce and self._plan.grads_empty)
-        self._run = self._plan.runs if backward else None
+        self._plan, feeds = plan, feeds = plan_for(nodes, [(t[0], t[1]) for t in terms], backward, feeds)
+        outputs, self._losses, self._hits = plan.run(
+            feeds, n or 1, [t[3] for t in terms], reduce and not plan.marks.any())
+        self._run, self._number = plan.runs if backward else None, None
         for (_, _, v, _), out in zip(terms, outputs):
             v._result = out if v.n is not None else out[0]
 
@@ -78,7 +79,9 @@ class Loss:
         """The loss as a float: the mean (or sum) over the batch."""
         if self._losses is None:
             self._compute(any(t[2].train for t in self.terms))
-        return sum([w * op.total(x) for (w, op, _, _), x in zip(self.terms, self._losses)])
+        if self._number is None:
+            self._number = sum([w * op.total(x) for (w, op, _, _), x in zip(self.terms, self._losses)])
+        return self._number
 
     __float__ = item
 

@@ -1,0 +1,232 @@
+# cython: language_level=3, boundscheck=False
+"""What every step goes through around its run: inputs as the engine binds them, arrays for its results.
+
+One build serves every ISA level and both number types: nothing here looks at a number."""
+cimport numpy as cnp
+from libc.string cimport memchr, memset
+from numpy cimport NPY_DOUBLE, NPY_FLOAT, NPY_INT64, NPY_UINT8, ndarray, npy_intp
+
+import numpy as np
+
+from lanewise import _isa, threads
+from lanewise.errors import DtypeError, RangeError, ShapeError
+from lanewise.rng import as_rng
+
+cnp.import_array()
+
+cdef enum: FORWARD = 1, BACKWARD = 2, REDUCE = 4        # the phases of kernels/engine.pyx
+cdef enum: DIMS = 32                                    # of an array, at most
+
+
+cdef class Feed:
+    """What is bound to an Input for one call: an array, or rows `index` of one, or such rows to augment: `draws` are the key
+    of the random numbers, the position of the first row and the parts of mixtures, or None."""
+    cdef readonly object array, index, tensor
+    cdef readonly tuple draws
+    cdef readonly Py_ssize_t n
+    cdef object drawn
+
+    def __init__(self, array, index=None, tensor=None, tuple draws=()):
+        self.array, self.index, self.tensor, self.draws = array, index, tensor, draws
+        self.n = len(array) if index is None else len(index)
+
+    def key(self):
+        """The key of this call's random numbers, drawn once: every run of it has the same dropout masks."""
+        if self.drawn is None:
+            self.drawn = int(as_rng().integers(1 << 63))
+        return self.drawn
+
+    def require_below(self, limit):
+        """RangeError unless the indices of this call lie in 0 .. limit - 1."""
+        x = self.array if self.index is None else self.array[self.index]
+        low, high = int(x.min()), int(x.max())
+        if low < 0 or high >= limit:
+            raise RangeError(f"Embedding expected indices from 0 to {limit - 1}, got {low if low < 0 else high}")
+
+
+cdef str kind_of(ndarray x):
+    # "float32", "float64", "uint8" or "int64" of native byte order, or None.
+    cdef int kind = cnp.PyArray_TYPE(x)
+    if not cnp.PyArray_ISNOTSWAPPED(x):
+        return None
+    if kind == NPY_FLOAT:
+        return "float32"
+    if kind == NPY_DOUBLE:
+        return "float64"
+    if kind == NPY_UINT8:
+        return "uint8"
+    return "int64" if kind == NPY_INT64 else None
+
+
+cdef tuple sample_shape(ndarray x):
+    return (<object> x).shape[1:]
+
+
+def not_numbers(dtype):
+    """The DtypeError for an input of another number type."""
+    return DtypeError(f"expected an input of float32, float64 or uint8 (scaled to 0..1), got {dtype}: "
+                      f"convert it with x.astype(np.float32)")
+
+
+def leaf(x, tensor=None):
+    """(signature of the Input, Feed) for what a model is called with: an array, a Tensor or a Batch; `tensor`: whose array it
+    is, where its gradient is wanted."""
+    cdef ndarray a
+    if not cnp.PyArray_CheckExact(x):
+        if hasattr(x, "as_leaf"):
+            return x.as_leaf()
+        x = np.asarray(x)
+    a = x
+    kind, scale = kind_of(a), None
+    if kind is None and x.dtype.kind in "iu":
+        a, kind = x.astype(np.int64), "int64"
+    if kind is None:
+        raise not_numbers(x.dtype)
+    if cnp.PyArray_NDIM(a) < (1 if kind == "int64" else 2):
+        raise ShapeError(f"expected an input with the batch first, (N, ...), got shape {x.shape}")
+    if cnp.PyArray_SIZE(a) == 0:
+        raise ShapeError(f"expected at least one sample, got an empty batch of shape {x.shape}")
+    if kind == "uint8":
+        channels = cnp.PyArray_DIM(a, 1) if cnp.PyArray_NDIM(a) == 4 else 1
+        scale = (1 / 255,) * channels + (0.0,) * channels
+    if not cnp.PyArray_IS_C_CONTIGUOUS(a):
+        a = np.ascontiguousarray(a)
+    return (sample_shape(a), kind, scale, tensor is not None), Feed(a, None, tensor)
+
+
+def batch_leaf(ndarray images, index, scale, augment, tuple draws):
+    """leaf() of a Batch of such parts."""
+    return (sample_shape(images), kind_of(images) or images.dtype.name, scale, False, augment), Feed(images, index, None, draws)
+
+
+cdef Py_ssize_t version = 0
+
+
+def storage_version():
+    """Grows when a parameter's memory moves: plans hold addresses."""
+    return version
+
+
+def forget_plans():
+    """Make every plan stale: memory moved, or a setting changed."""
+    global version
+    version += 1
+
+
+def recall(node, local, dict feeds):
+    """(what remember() was given, the feeds in its order), or None; local: what it depends on beside the graph."""
+    found = (<dict> node.plans).get((local, version, _isa.isa))
+    return None if found is None else ((<tuple> found)[0], [feeds[i] for i in <list> (<tuple> found)[1]])
+
+
+def remember(node, local, made, list inputs):
+    """Keep what was made for a graph that ends in `node` and has these inputs."""
+    node.plans[local, version, _isa.isa] = made, inputs
+
+
+cdef class Marks:
+    """Which of some parameters have a gradient: read and set for all of them at once, wherever they are."""
+    cdef list params, runs                  # runs: (bytes, start, stop), of parameters that lie side by side
+    cdef Py_ssize_t seen                    # the version that `runs` are of
+
+    def __init__(self, params):
+        self.params, self.seen = list(params), -1
+
+    cdef int look(self) except -1:
+        # Where the marks are.
+        cdef list runs = []
+        if self.seen != version:
+            for p in sorted(self.params, key=_place):
+                if runs and runs[-1][0] is p._marks and runs[-1][2] == p._mark:
+                    runs[-1] = (p._marks, runs[-1][1], p._mark + 1)
+                else:
+                    runs.append((p._marks, p._mark, p._mark + 1))
+            self.runs, self.seen = runs, version
+        return 0
+
+    cdef bint has(self, int what) except -1:
+        cdef bytearray marks
+        cdef Py_ssize_t a, b
+        self.look()
+        for marks, a, b in self.runs:
+            if memchr(<char*> marks + a, what, b - a) != NULL:
+                return True
+        return False
+
+    def set(self, bint flag):
+        """All have a gradient, or none."""
+        cdef bytearray marks
+        cdef Py_ssize_t a, b
+        self.look()
+        for marks, a, b in self.runs:
+            memset(<char*> marks + a, flag, b - a)
+
+    def any(self):
+        """Whether one has."""
+        return self.has(1)
+
+    def all(self):
+        """Whether each has."""
+        return not self.has(0)
+
+
+def _place(p):
+    return id(p._marks), p._mark
+
+
+cdef int fresh(list into, Py_ssize_t n, list shapes, int kind) except -1:
+    # Append new arrays (n, *shape) of a number type, their numbers whatever was there.
+    cdef npy_intp dims[DIMS]
+    cdef tuple shape
+    cdef Py_ssize_t i
+    dims[0] = n
+    for shape in shapes:
+        for i in range(len(shape)):
+            dims[i + 1] = shape[i]
+        into.append(cnp.PyArray_SimpleNew(<int> len(shape) + 1, dims, kind))
+    return 0
+
+
+cdef class Runner:
+    """The part of a Plan that every step goes through. The Plan says what its program binds: `results`, the shapes of a sample's
+    outputs, losses, number of hits (one or none) and input gradients; `checked`: whether _check() has something to look at."""
+    cdef public object program, dtype, lock, finite, before
+    cdef public bint backward, random, checked
+    cdef public Py_ssize_t runs
+    cdef public list buffers, feeds, dx
+    cdef public tuple results
+
+    def run(self, list feeds, Py_ssize_t n, targets=(), bint reduce=False):
+        """Forward, and backward up to the gradient slots where the plan has one, or (reduce) into the gradients themselves,
+        which must be empty: (outputs, losses, hits). `targets`: the arrays that each loss binds."""
+        cdef list outputs = [], losses = [], hits = [], dx = [], arrays = []
+        cdef int phases = FORWARD, kind = NPY_DOUBLE if self.dtype.num == NPY_DOUBLE else NPY_FLOAT
+        cdef Feed f
+        if self.checked:
+            self._check(feeds, n, targets)
+        for f in feeds:
+            arrays.append(f.array if f.index is None else (f.array, f.index, *f.draws))
+        fresh(outputs, n, self.results[0], kind)
+        fresh(losses, n, self.results[1], kind)
+        fresh(hits, n, self.results[2], kind)
+        fresh(dx, n, self.results[3], kind)
+        arrays.extend(outputs)
+        for bound in targets:
+            arrays.extend(bound)
+        arrays.extend(losses)
+        arrays.extend(hits)
+        arrays.extend(dx)
+        self.feeds, self.dx = feeds, dx
+        if self.backward:
+            phases |= BACKWARD | REDUCE if reduce else BACKWARD
+        key = feeds[0].key() if self.random else 0
+        with self.lock:
+            if self.buffers:
+                self.before = [b.data.copy() for b in self.buffers]
+            finite = self.program.run(n, arrays, phases, False, threads.get_num_threads(), key)
+            self.runs += 1
+            for b in self.buffers:
+                if b.dtype.kind == "i":
+                    b.data += 1
+        self.finite = finite if reduce else None            # None: the reduction is still to come
+        return outputs, losses, hits[0] if hits else None
