@@ -10,6 +10,15 @@ cnp.import_array()
 
 include "lanes.pxi"
 
+cdef inline char* bytes_of(ndarray x, bint writable) except NULL:
+    # Where an array's numbers start, if the engine can take it.
+    if not cnp.PyArray_IS_C_CONTIGUOUS(x):
+        raise ValueError("ndarray is not C-contiguous")
+    if writable and not cnp.PyArray_ISWRITEABLE(x):
+        raise ValueError("an array that the engine writes to is read-only")
+    return <char*> cnp.PyArray_DATA(x)
+
+
 cdef union Args
 ctypedef void (*run_t)(Context*, const Args*) noexcept nogil
 
@@ -187,15 +196,6 @@ cdef int more_blocks(lane_t*** blocks, idx* n, idx wanted, idx size) except -1:
 cdef struct Row:
     idx size                    # numbers of a sample
     bint writable
-
-
-cdef inline char* bytes_of(ndarray x, bint writable) except NULL:
-    # Where an array's numbers start, if the engine can take it.
-    if not cnp.PyArray_IS_C_CONTIGUOUS(x):
-        raise ValueError("ndarray is not C-contiguous")
-    if writable and not cnp.PyArray_ISWRITEABLE(x):
-        raise ValueError("an array that the engine writes to is read-only")
-    return <char*> cnp.PyArray_DATA(x)
 
 
 cdef inline void* column(ndarray x, idx n, str short) except NULL:

@@ -25,6 +25,7 @@ cdef class Feed:
     cdef readonly tuple draws
     cdef readonly Py_ssize_t n
     cdef object drawn
+    cdef set used                           # nodes that this call has passed through
 
     def __init__(self, array, index=None, tensor=None, tuple draws=()):
         self.array, self.index, self.tensor, self.draws = array, index, tensor, draws
@@ -42,6 +43,19 @@ cdef class Feed:
         low, high = int(x.min()), int(x.max())
         if low < 0 or high >= limit:
             raise RangeError(f"Embedding expected indices from 0 to {limit - 1}, got {low if low < 0 else high}")
+
+
+def pass_through(nodes, dict feeds):
+    """Whether a call, that of the first of `feeds`, comes to these nodes for the first time; it has then been there."""
+    cdef Feed f
+    for f in feeds.values():
+        if f.used is None:
+            f.used = set()
+        if not f.used.isdisjoint(nodes):
+            return False
+        f.used.update(nodes)
+        return True
+    return False
 
 
 cdef str kind_of(ndarray x):
@@ -113,15 +127,55 @@ def forget_plans():
     version += 1
 
 
-def recall(node, local, dict feeds):
+cpdef tuple recall(list nodes, local, dict feeds):
     """(what remember() was given, the feeds in its order), or None; local: what it depends on beside the graph."""
-    found = (<dict> node.plans).get((local, version, _isa.isa))
-    return None if found is None else ((<tuple> found)[0], [feeds[i] for i in <list> (<tuple> found)[1]])
+    cdef tuple found = (<dict> nodes[0].plans).get((version, local, _isa.isa, *nodes[1:]))
+    return None if found is None else (found[0], [feeds[i] for i in <list> found[1]])
 
 
-def remember(node, local, made, list inputs):
-    """Keep what was made for a graph that ends in `node` and has these inputs."""
-    node.plans[local, version, _isa.isa] = made, inputs
+def remember(list nodes, local, made, list inputs):
+    """Keep what was made for a graph that ends in `nodes` and has these inputs."""
+    cdef dict plans = nodes[0].plans
+    for key in [key for key in plans if (<tuple> key)[0] != version]:
+        del plans[key]
+    plans[(version, local, _isa.isa, *nodes[1:])] = made, inputs
+
+
+def plan_for(list nodes, list losses, bint backward, dict feeds):
+    """The plan that computes `nodes`, and the losses [(weight, op)] on them, built or found; and the feeds in its order."""
+    local = (backward, *[(weight, op.key()) for weight, op in losses])
+    found = recall(nodes, local, feeds)
+    if found is None:
+        from lanewise.plan import kept, planned
+        found = kept(nodes, local, feeds, planned, losses, backward)
+    return found
+
+
+cdef object merge = None                # of lanewise.graph, which needs this module
+
+
+def compute(list terms, bint backward, bint reduce):
+    """(plan, loss, hits) of a Loss's terms: forward and, for training, backward up to the gradient slots, or with `reduce`
+    into the gradients, if there is nothing to add them to. The terms' Values then have their numbers."""
+    global merge
+    cdef list nodes = [], losses = [], targets = [], values = [], outputs
+    for weight, op, v, arrays in terms:
+        nodes.append(v.node)
+        losses.append((weight, op))
+        values.append(v)
+        targets.append(arrays)
+    feeds, n = v.feeds, v.n
+    if len(terms) > 1:
+        if merge is None:
+            from lanewise.graph import merge
+        nodes, feeds, n = merge(values)
+    plan, feeds = plan_for(nodes, losses, backward, feeds)
+    outputs, own_losses, hits = plan.run(feeds, n or 1, targets, reduce and not plan.marks.any())
+    loss = 0
+    for (weight, op, v, _), out, own in zip(terms, outputs, own_losses):
+        v._result = out if v.n is not None else out[0]
+        loss = loss + weight * op.total(own)
+    return plan, loss, hits
 
 
 cdef class Marks:
@@ -193,8 +247,16 @@ cdef class Runner:
     cdef public object program, dtype, lock, finite, before
     cdef public bint backward, random, checked
     cdef public Py_ssize_t runs
+    cdef Py_ssize_t version
     cdef public list buffers, feeds, dx
     cdef public tuple results
+
+    def __cinit__(self, *args, **kw):
+        self.version = version
+
+    def last(self, run):
+        """Whether its gradients are still those of the run of this number, and belong where the parameters are."""
+        return run == self.runs and self.version == version
 
     def run(self, list feeds, Py_ssize_t n, targets=(), bint reduce=False):
         """Forward, and backward up to the gradient slots where the plan has one, or (reduce) into the gradients themselves,

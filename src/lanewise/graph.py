@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from ._kernels.step import Feed, leaf, not_numbers
+from ._kernels.step import Feed, leaf, not_numbers, pass_through, plan_for
 from .errors import DtypeError, ShapeError
 from .loss import Loss as Loss
 from .operators import Arithmetic
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
 
 class Node:
-    """One operation on per-sample arrays: `op`, the nodes it reads, the shape of its result without the batch."""
-    __slots__ = ("op", "inputs", "shape", "plans")
+    """One operation on per-sample arrays: `op`, the nodes it reads, the shape of its result without the batch.
+
+    `made`: where the node is kept for later calls, what apply() has made of it as the first such input; else None."""
+    __slots__ = ("op", "inputs", "shape", "plans", "made")
     shape: Shape
     plans: dict[Any, Any]
+    made: dict[Any, Node] | None
 
-    def __init__(self, op: Any, inputs: tuple[Node, ...]) -> None:
-        self.op, self.inputs, self.plans = op, inputs, {}
+    def __init__(self, op: Any, inputs: tuple[Node, ...], kept: bool = False) -> None:
+        self.op, self.inputs, self.plans, self.made = op, inputs, {}, {} if kept else None
         self.shape = op.shape(*(i.shape for i in inputs))
 
 
@@ -97,6 +100,7 @@ def tensor(data: ArrayLike, requires_grad: bool = False) -> Tensor:
     return Tensor(data, requires_grad)
 
 
+MOST_MADE = 32          # of one node, kept by it
 SMALL = 4               # samples up to which small.py is asked: a quarter of the widest build's lanes
 
 def refuse_indices(node: Node) -> None:
@@ -110,9 +114,10 @@ class Value(Arithmetic):
 
     `n`: the batch size; None for a value of parameters alone, which is the same for every sample."""
 
+    _result: Array | None = None
+
     def __init__(self, node: Node, feeds: dict[Node, Feed], n: int | None, train: bool = True) -> None:
         self.node, self.feeds, self.n, self.train = node, feeds, n, train
-        self._result: Array | None = None
 
     @property
     def shape(self) -> Shape:
@@ -148,7 +153,6 @@ class Value(Arithmetic):
     def in_lanes(self) -> Array:
         """The numbers as numpy() gives them, by the engine for a few samples too: those of a sample are then the same to the
         last bit in a batch of any size, and take longer."""
-        from .plan import plan_for
         plan, feeds = plan_for([self.node], [], False, self.feeds)
         result = plan.run(feeds, self.n or 1)[0][0]
         self._result = result[0] if self.n is None else result
@@ -232,9 +236,25 @@ def apply(op: Any, *values: Operand) -> Value:
             refuse_indices(v.node)
     if len(values) == 1:
         v = values[0]
-        return Value(Node(op, (v.node,)), v.feeds, v.n, v.train)
+        return Value(_made(op, (v.node,), v.feeds), v.feeds, v.n, v.train)
     nodes, feeds, n = merge(values)
-    return Value(Node(op, tuple(nodes)), feeds, n, any(v.train for v in values))
+    return Value(_made(op, tuple(nodes), feeds), feeds, n, any(v.train for v in values))
+
+
+def _made(op: Any, inputs: tuple[Node, ...], feeds: dict[Node, Feed]) -> Node:
+    # A network that is traced anew at every call makes the nodes that it has made before: then its plan is found at once. What
+    # one call does twice stays two, each with its own dropout mask.
+    made = next((i.made for i in inputs if i.made is not None), None)
+    if made is None:
+        return Node(op, inputs)
+    # a parameter's node is new each time
+    key = (op.key(), *[i if i.inputs or type(i.op) is Input else i.op.key() for i in inputs])
+    node = made.get(key)
+    if node is None:
+        if len(made) >= MOST_MADE:                      # by numbers that differ at every call
+            made.clear()
+        node = made[key] = Node(op, inputs, True)
+    return node if pass_through((node,), feeds) else Node(op, inputs)
 
 
 def constant(p: Parameter, shape: Shape | None = None) -> Value:

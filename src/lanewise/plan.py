@@ -6,7 +6,7 @@ from collections import OrderedDict
 import numpy as np
 
 from . import _isa, threads
-from ._kernels.step import Marks, Runner, recall, remember, storage_version
+from ._kernels.step import Marks, Runner, remember, storage_version
 from .arena import cut, lay_out
 from .builder import Builder
 from .errors import NonFiniteError, ShapeError
@@ -20,11 +20,8 @@ _plans = OrderedDict()
 
 
 def kept(nodes, local, feeds, make, *args):
-    """What make(nodes, feeds, *args) makes of a graph, built or found, and the feeds in its order; local: what it depends on
-    beside the graph."""
-    found = recall(nodes[0], local, feeds) if len(nodes) == 1 else None
-    if found is not None:
-        return found
+    """What make(nodes, feeds, *args) makes of a graph that is new, built or found in one like it, and the feeds in its order;
+    local: what it depends on beside the graph."""
     order = topological(nodes)
     place = {id(n): i for i, n in enumerate(order)}
     key = (local, storage_version(), _isa.isa, tuple(place[id(n)] for n in nodes), tuple(
@@ -38,18 +35,12 @@ def kept(nodes, local, feeds, make, *args):
     else:
         plans.move_to_end(key)
     inputs = [n for n in order if isinstance(n.op, Input)]
-    if len(nodes) == 1:
-        remember(nodes[0], local, plan, inputs)
+    remember(nodes, local, plan, inputs)
     return plan, [feeds[i] for i in inputs]
 
 
-def plan_for(nodes, losses, backward, feeds):
-    """The plan that computes `nodes`, and the losses [(weight, op)] on them, built or found; and the feeds in its order."""
-    local = (backward, *[(w, op.key()) for w, op in losses])
-    return kept(nodes, local, feeds, _planned, losses, backward)
-
-
-def _planned(nodes, feeds, losses, backward):
+def planned(nodes, feeds, losses, backward):
+    """A Plan, for kept()."""
     return Plan(nodes, losses, backward, run_dtype(nodes, feeds))
 
 

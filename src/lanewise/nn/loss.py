@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._kernels.step import plan_for
 from ..graph import as_value
 from ..loss import Loss
 from ..nodes import loss
-from ..plan import plan_for
 
 if TYPE_CHECKING:
     from typing import Any, NoReturn

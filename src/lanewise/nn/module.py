@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._kernels.step import pass_through
 from ..errors import ShapeError, WeightsError
-from ..graph import Input, Node, Value, as_value, leaf
+from ..graph import Input, Node, Value, as_value, between, leaf
 from ..parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from .._types import Array, Operand
 
+MOST_TRACES = 64        # kept by a module
 _structure = 0          # grows when any module changes: what was traced before may be stale
 # called with (module, inputs, output) after every traced call: summary()
 _watchers: list[Callable[[Module, Any, Any], None]] = []
@@ -90,8 +92,9 @@ class Module:
         return own and all(m._static for m in self._modules.values())
 
     def __call__(self, *inputs: Operand) -> Value:
-        if len(inputs) == 1 and not isinstance(inputs[0], Value):
-            return self._call_on_array(inputs[0])
+        if len(inputs) == 1:
+            x, = inputs
+            return self._call_on_value(x) if isinstance(x, Value) else self._call_on_array(x)
         return self._traced(*map(as_value, inputs))
 
     def _traced(self, *values: Value) -> Any:
@@ -107,18 +110,42 @@ class Module:
             watcher(self, values, out)
         return out
 
+    def _keep(self, key: Any, found: Any) -> None:
+        # `key` ends in the structure that the trace is of.
+        if len(self._traces) >= MOST_TRACES or any(k[-1] != _structure for k in self._traces):
+            self._traces.clear()
+        self._traces[key] = found
+
     def _call_on_array(self, x: Any) -> Any:
         signature, feed = leaf(x)
         key = (signature, _structure)
-        found = self._traces.get(key)
+        found = self._traces.get(key)                   # (input, output or None: forward() has to say)
+        if found is not None and found[1] is not None:
+            return Value(found[1], {found[0]: feed}, feed.n, self.training)
+        node = Node(Input(*signature), (), True) if found is None else found[0]
+        out = self._traced(Value(node, {node: feed}, feed.n, self.training))
         if found is None:
-            node = Node(Input(*signature), ())
-            out = self._traced(Value(node, {node: feed}, feed.n, self.training))
-            if not self._static or not isinstance(out, Value):
-                return out
             self._traces.clear()
-            self._traces[key] = found = (node, out.node)
-        return Value(found[1], {found[0]: feed}, feed.n, self.training)
+            self._keep(key, (node, out.node if self._static and isinstance(out, Value) else None))
+        return out
+
+    def _call_on_value(self, x: Value) -> Any:
+        # Of a node that is kept, inside a network that is not: a static module does what it did, unless this call has been
+        # in some of it already.
+        node = x.node
+        if node.made is None or _watchers:
+            return self._traced(x)
+        key = (node, x.train, _structure)
+        found = self._traces.get(key)                   # (output, its train, the nodes in between), or () where none is kept
+        if found:
+            if pass_through(found[2], x.feeds):
+                return x if found[0] is node else Value(found[0], x.feeds, x.n, found[1])
+            return self._traced(x)
+        out = self._traced(x)
+        if found is None:
+            known = self._static and isinstance(out, Value) and out.feeds == x.feeds and out.n == x.n
+            self._keep(key, (out.node, out.train, between({node}, [out.node])) if known else ())
+        return out
 
     # -- parameters and submodules --------------------------------------------------------------------------------
 
