@@ -46,15 +46,14 @@ cdef class Feed:
 
 
 def pass_through(nodes, dict feeds):
-    """Whether a call, that of the first of `feeds`, comes to these nodes for the first time; it has then been there."""
+    """Whether a call, that of the first of `feeds`, comes to these nodes for the first time; from now on it has been there."""
     cdef Feed f
     for f in feeds.values():
         if f.used is None:
             f.used = set()
-        if not f.used.isdisjoint(nodes):
-            return False
+        first = f.used.isdisjoint(nodes)
         f.used.update(nodes)
-        return True
+        return first
     return False
 
 

@@ -1,6 +1,7 @@
 """Traced values: calling modules on a Value records nodes; nothing is computed until a number is asked for."""
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -8,6 +9,8 @@ import numpy as np
 from ._kernels.step import Feed, leaf, not_numbers, pass_through, plan_for
 from .errors import DtypeError, ShapeError
 from .loss import Loss as Loss
+from .nodes.constant import Constant
+from .nodes.reshape import Concat, Reshape
 from .operators import Arithmetic
 from .parameter import Parameter
 
@@ -171,16 +174,15 @@ class Value(Arithmetic):
 
     def reshape(self, *shape: Any) -> Value:
         """The same numbers in another per-sample shape; the first dimension stays the batch (its size or -1)."""
-        from .nodes.reshape import Reshape
         shape = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
         if not shape or shape[0] not in (self.n, -1) or (shape[0] == -1 and -1 in shape[1:]):
             raise ShapeError(f"reshape: expected the batch ({self.n}) as the first dimension, got {shape}")
-        size = int(np.prod(self.node.shape))
+        size = math.prod(self.node.shape)
         rest = list(shape[1:])
         if rest.count(-1) == 1:
-            known = int(np.prod([d for d in rest if d != -1]))
+            known = int(math.prod([d for d in rest if d != -1]))
             rest[rest.index(-1)] = size // known if known else 0
-        if not rest or int(np.prod(rest)) != size or min(rest) < 1:
+        if not rest or math.prod(rest) != size or min(rest) < 1:
             raise ShapeError(f"reshape: {shape} does not hold the {size} numbers of a sample of shape {self.node.shape}")
         return self if tuple(rest) == self.node.shape else apply(Reshape(tuple(rest)), self)
 
@@ -192,7 +194,7 @@ class Value(Arithmetic):
         if not 1 <= start_dim <= last:
             raise ShapeError(f"flatten: expected 1 <= start_dim <= end_dim, got {start_dim} and {end_dim}")
         shape = self.shape
-        return self.reshape(*shape[:start_dim], int(np.prod(shape[start_dim:last + 1])), *shape[last + 1:])
+        return self.reshape(*shape[:start_dim], math.prod(shape[start_dim:last + 1]), *shape[last + 1:])
 
 
 def copy_graph(node: Node, feeds: dict[Node, Feed], taken: set[Node]) -> tuple[Node, dict[Node, Feed]]:
@@ -259,7 +261,6 @@ def _made(op: Any, inputs: tuple[Node, ...], feeds: dict[Node, Feed]) -> Node:
 
 def constant(p: Parameter, shape: Shape | None = None) -> Value:
     """The Value of a parameter, in another shape of as many numbers if one is given."""
-    from .nodes.constant import Constant
     return Value(Node(Constant(p, p.shape if shape is None else shape), ()), {}, None)
 
 
@@ -291,7 +292,6 @@ def run_dtype(nodes: Sequence[Node], feeds: dict[Node, Feed]) -> str:
 
 def concat(values: Iterable[Operand], dim: int = 1) -> Value:
     """Join values along a dimension other than the batch (torch.cat)."""
-    from .nodes.reshape import Concat
     found = [as_value(v) for v in values]
     if not found:
         raise ShapeError("concat: expected at least one value, got none")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._isa import engine
 from ._kernels.step import compute
 
 if TYPE_CHECKING:
@@ -85,12 +86,15 @@ class Loss:
         self.item()
         if self._hits is None:
             raise ValueError("correct: expected a loss over classes, got one of numbers")
-        return int(self._hits.sum())
+        return int(engine(self._hits.dtype).total(self._hits))
 
     @property
     def counted(self) -> int:
         """How many labels `correct` is out of: those of the batch, pixel by pixel, but not the ignored ones."""
-        return next((op.counted(arrays) for _, op, _, arrays in self.terms if op.counts), 0)
+        for _, op, _, arrays in self.terms:
+            if op.counts:
+                return op.counted(arrays)
+        return 0
 
     @property
     def mass(self) -> float | None:

@@ -143,8 +143,11 @@ class Module:
             return self._traced(x)
         out = self._traced(x)
         if found is None:
-            known = self._static and isinstance(out, Value) and out.feeds == x.feeds and out.n == x.n
-            self._keep(key, (out.node, out.train, between({node}, [out.node])) if known else ())
+            known: Any = ()
+            if self._static and isinstance(out, Value) and out.feeds == x.feeds and out.n == x.n:
+                known = (out.node, out.train, between({node}, [out.node]))
+                pass_through(known[2], x.feeds)
+            self._keep(key, known)
         return out
 
     # -- parameters and submodules --------------------------------------------------------------------------------
