@@ -3,13 +3,16 @@
 
 One build serves every ISA level and both number types: nothing here looks at a number."""
 cimport numpy as cnp
-from libc.string cimport memchr, memset
+from cpython.pythread cimport (NOWAIT_LOCK, WAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock,
+                               PyThread_release_lock, PyThread_type_lock)
+from libc.math cimport isfinite
+from libc.string cimport memchr, memcpy, memset
 from numpy cimport NPY_DOUBLE, NPY_FLOAT, NPY_INT64, NPY_UINT8, ndarray, npy_intp
 
 import numpy as np
 
 from lanewise import _isa, threads
-from lanewise.errors import DtypeError, RangeError, ShapeError
+from lanewise.errors import DtypeError, NonFiniteError, RangeError, ShapeError
 from lanewise.rng import as_rng
 
 cnp.import_array()
@@ -157,7 +160,8 @@ def compute(list terms, bint backward, bint reduce):
     """(plan, loss, hits) of a Loss's terms: forward and, for training, backward up to the gradient slots, or with `reduce`
     into the gradients, if there is nothing to add them to. The terms' Values then have their numbers."""
     global merge
-    cdef list nodes = [], losses = [], targets = [], values = [], outputs
+    cdef list nodes = [], losses = [], targets = [], values = [], outputs, own_losses
+    cdef Py_ssize_t i
     for weight, op, v, arrays in terms:
         nodes.append(v.node)
         losses.append((weight, op))
@@ -171,9 +175,10 @@ def compute(list terms, bint backward, bint reduce):
     plan, feeds = plan_for(nodes, losses, backward, feeds)
     outputs, own_losses, hits = plan.run(feeds, n or 1, targets, reduce and not plan.marks.any())
     loss = 0
-    for (weight, op, v, _), out, own in zip(terms, outputs, own_losses):
-        v._result = out if v.n is not None else out[0]
-        loss = loss + weight * op.total(own)
+    for i in range(len(terms)):
+        weight, op, v, _ = terms[i]
+        v._result = outputs[i] if v.n is not None else outputs[i][0]
+        loss = loss + weight * op.total(own_losses[i])
     return plan, loss, hits
 
 
@@ -214,6 +219,12 @@ cdef class Marks:
         for marks, a, b in self.runs:
             memset(<char*> marks + a, flag, b - a)
 
+    def fill(self):
+        """Zeros for the gradients that are not there."""
+        for p in self.params:
+            if not p.has_grad:
+                p.storage_grad()[...] = 0
+
     def any(self):
         """Whether one has."""
         return self.has(1)
@@ -242,16 +253,71 @@ cdef int fresh(list into, Py_ssize_t n, list shapes, int kind) except -1:
 
 cdef class Runner:
     """The part of a Plan that every step goes through. The Plan says what its program binds: `results`, the shapes of a sample's
-    outputs, losses, number of hits (one or none) and input gradients; `checked`: whether _check() has something to look at."""
-    cdef public object program, dtype, lock, finite, before
-    cdef public bint backward, random, checked
-    cdef public Py_ssize_t runs
-    cdef Py_ssize_t version
+    outputs, losses, number of hits (one or none) and input gradients; `checked`: whether _check() has something to look at;
+    `buffers`: what a run changes beside."""
+    cdef public object program, marks, finite
+    cdef public bint backward, double, random, checked
+    cdef public Py_ssize_t runs, steps
     cdef public list buffers, feeds, dx
     cdef public tuple results
+    cdef bytearray before                   # what the buffers held before the last run
+    cdef Py_ssize_t version
+    cdef PyThread_type_lock lock
 
     def __cinit__(self, *args, **kw):
         self.version = version
+        self.lock = PyThread_allocate_lock()
+        if self.lock is NULL:
+            raise MemoryError("a plan could not allocate its lock")
+
+    def __dealloc__(self):
+        if self.lock is not NULL:
+            PyThread_free_lock(self.lock)
+
+    cdef object once(self, n, list arrays, int phases, bint accumulate, key):
+        # The program's run; one thread's at a time.
+        if not PyThread_acquire_lock(self.lock, NOWAIT_LOCK):
+            with nogil:
+                PyThread_acquire_lock(self.lock, WAIT_LOCK)
+        try:
+            if phases & FORWARD:
+                self.keep(False)
+            finite = self.program.run(n, arrays, phases, accumulate, threads.get_num_threads(), key)
+            if phases & FORWARD:
+                self.runs += 1
+                self.count()
+            return finite
+        finally:
+            PyThread_release_lock(self.lock)
+
+    cdef int keep(self, bint back) except -1:
+        # Copy what the buffers hold, or (back) put it there again.
+        cdef ndarray a
+        cdef Py_ssize_t at = 0, size = 0
+        if not self.buffers:
+            return 0
+        if self.before is None:
+            for b in self.buffers:
+                size += b._data.nbytes
+            self.before = bytearray(size)
+        for b in self.buffers:
+            a = b._data
+            size = cnp.PyArray_NBYTES(a)
+            if back:
+                memcpy(cnp.PyArray_DATA(a), <char*> self.before + at, size)
+            else:
+                memcpy(<char*> self.before + at, cnp.PyArray_DATA(a), size)
+            at += size
+        return 0
+
+    cdef int count(self) except -1:
+        # One batch more in the buffers that are counts.
+        cdef ndarray a
+        for b in self.buffers:
+            a = b._data
+            if cnp.PyArray_ISINTEGER(a):
+                a += 1
+        return 0
 
     def last(self, run):
         """Whether its gradients are still those of the run of this number, and belong where the parameters are."""
@@ -261,7 +327,7 @@ cdef class Runner:
         """Forward, and backward up to the gradient slots where the plan has one, or (reduce) into the gradients themselves,
         which must be empty: (outputs, losses, hits). `targets`: the arrays that each loss binds."""
         cdef list outputs = [], losses = [], hits = [], dx = [], arrays = []
-        cdef int phases = FORWARD, kind = NPY_DOUBLE if self.dtype.num == NPY_DOUBLE else NPY_FLOAT
+        cdef int phases = FORWARD, kind = NPY_DOUBLE if self.double else NPY_FLOAT
         cdef Feed f
         if self.checked:
             self._check(feeds, n, targets)
@@ -280,14 +346,33 @@ cdef class Runner:
         self.feeds, self.dx = feeds, dx
         if self.backward:
             phases |= BACKWARD | REDUCE if reduce else BACKWARD
-        key = feeds[0].key() if self.random else 0
-        with self.lock:
-            if self.buffers:
-                self.before = [b.data.copy() for b in self.buffers]
-            finite = self.program.run(n, arrays, phases, False, threads.get_num_threads(), key)
-            self.runs += 1
-            for b in self.buffers:
-                if b.dtype.kind == "i":
-                    b.data += 1
+        finite = self.once(n, arrays, phases, False, feeds[0].key() if self.random else 0)
         self.finite = finite if reduce else None            # None: the reduction is still to come
         return outputs, losses, hits[0] if hits else None
+
+    def finish(self, double loss):
+        """Leave the last run's gradients in `.grad`; NonFiniteError if the loss or a gradient is not a number."""
+        step, self.steps = self.steps, self.steps + 1
+        if not isfinite(loss):
+            self.forget()
+            raise NonFiniteError(f"the loss is {loss} at step {step}: its gradients were dropped and the weights are those "
+                                 f"before it")
+        if not (self.reduce() if self.finite is None else self.finite):
+            self.forget()
+            raise NonFiniteError(f"a gradient is not finite at step {step} (the loss is {loss}): the gradients were dropped "
+                                 f"and the weights are those before it")
+        self.marks.set(True)
+        if self.dx:
+            for tensor, dx in zip([f.tensor for f in self.feeds if f.tensor is not None], self.dx):
+                tensor.grad = dx if tensor.grad is None else tensor.grad + dx
+
+    cdef object reduce(self):
+        # Add the slots of the last run to the gradients that are there.
+        accumulate = self.marks.any()
+        if accumulate:
+            self.marks.fill()
+        return self.once(0, [], REDUCE, accumulate, 0)
+
+    cdef int forget(self) except -1:
+        self.marks.set(False)
+        return self.keep(True)

@@ -1,19 +1,18 @@
 """Plans: a graph becomes instruction lists over one arena. Built once, run every step."""
 import math
-import threading
 from collections import OrderedDict
 
 import numpy as np
 
-from . import _isa, threads
+from . import _isa
 from ._kernels.step import Marks, Runner, remember, storage_version
 from .arena import cut, lay_out
 from .builder import Builder
-from .errors import NonFiniteError, ShapeError
+from .errors import ShapeError
 from .fuse import fuse
 from .graph import Input, run_dtype, topological
 
-FORWARD, BACKWARD, REDUCE = 1, 2, 4
+FORWARD, BACKWARD, REDUCE = 1, 2, 4     # phases of a run, as in kernels/engine.pyx
 MOST_SLOTS = 16                         # gradient slots of a run, as in kernels/engine.pyx
 MOST_PLANS = 32                         # kept by a model's first parameter, or here without one; the oldest in use goes
 _plans = OrderedDict()
@@ -48,7 +47,7 @@ class Plan(Runner):
     """One network's program: bind arrays, run it, finish the gradients."""
 
     def __init__(self, nodes, losses, backward, dtype):
-        self.dtype, self.backward, self.losses = np.dtype(dtype), backward, losses
+        self.dtype, self.double, self.backward, self.losses = np.dtype(dtype), dtype == "float64", backward, losses
         fused, covers = fuse(nodes)
         b = Builder(fused, losses, backward, dtype, covers)
         b.lists, b.work, arena, own = lay_out(b.lists, b.work, b.lane_bytes)
@@ -66,9 +65,6 @@ class Plan(Runner):
         self.program = b.engine.Program(
             b.lists, segments, arena, own, b.packed, b.slot_bytes, b.stash_row, b.stat_row, b.rows,
             [(p.storage_grad().ctypes.data, p.data.size) for p in self.params], b.keep)
-        self.runs = self.steps = 0
-        self.before = ()
-        self.lock = threading.Lock()
 
     def _check(self, feeds, n, targets):
         for position, limit in self._limits:
@@ -89,33 +85,3 @@ class Plan(Runner):
                 "gradient slots": min(shards, MOST_SLOTS) * slot if self.backward else 0,
                 "stash": shards * self.lanes * stash * size if self.backward else 0,
                 "statistics": shards * stats * size, "outputs": n * numbers * size}
-
-    def finish(self, loss):
-        """Leave the last run's gradients in `.grad`; NonFiniteError if the loss or a gradient is not a number."""
-        step, self.steps = self.steps, self.steps + 1
-        if not math.isfinite(loss):
-            self._forget()
-            raise NonFiniteError(f"the loss is {loss} at step {step}: its gradients were dropped and the weights are those "
-                                 f"before it")
-        finite = self._reduce() if self.finite is None else self.finite
-        if not finite:
-            self._forget()
-            raise NonFiniteError(f"a gradient is not finite at step {step} (the loss is {loss}): the gradients were dropped "
-                                 f"and the weights are those before it")
-        self.marks.set(True)
-        if self.dx:
-            for tensor, dx in zip((f.tensor for f in self.feeds if f.tensor is not None), self.dx):
-                tensor.grad = dx if tensor.grad is None else tensor.grad + dx
-
-    def _reduce(self):
-        accumulate = self.marks.any()
-        for p in self.params if accumulate else ():
-            if not p.has_grad:
-                p.storage_grad()[...] = 0
-        with self.lock:
-            return self.program.run(0, [], REDUCE, accumulate, threads.get_num_threads())
-
-    def _forget(self):
-        self.marks.set(False)
-        for b, before in zip(self.buffers, self.before):
-            b.data = before
