@@ -8,7 +8,7 @@ import numpy as np
 
 from .._kernels.step import pass_through
 from ..errors import ShapeError, WeightsError
-from ..graph import Input, Node, Value, as_value, between, leaf
+from ..graph import Feed, Input, Node, Value, as_value, between, leaf
 from ..parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
@@ -92,10 +92,16 @@ class Module:
         return own and all(m._static for m in self._modules.values())
 
     def __call__(self, *inputs: Operand) -> Value:
-        if len(inputs) == 1:
-            x, = inputs
-            return self._call_on_value(x) if isinstance(x, Value) else self._call_on_array(x)
-        return self._traced(*map(as_value, inputs))
+        if len(inputs) != 1:
+            return self._traced(*map(as_value, inputs))
+        x, = inputs
+        if isinstance(x, Value):
+            return self._call_on_value(x)
+        signature, feed = leaf(x)
+        found = self._traces.get((signature, _structure))           # (input, output or None: forward() has to say)
+        if found is None or found[1] is None:
+            return self._call_on_array(signature, feed, found and found[0])
+        return Value(found[1], {found[0]: feed}, feed.n, self.training)
 
     def _traced(self, *values: Value) -> Any:
         try:
@@ -116,17 +122,13 @@ class Module:
             self._traces.clear()
         self._traces[key] = found
 
-    def _call_on_array(self, x: Any) -> Any:
-        signature, feed = leaf(x)
-        key = (signature, _structure)
-        found = self._traces.get(key)                   # (input, output or None: forward() has to say)
-        if found is not None and found[1] is not None:
-            return Value(found[1], {found[0]: feed}, feed.n, self.training)
-        node = Node(Input(*signature), (), True) if found is None else found[0]
+    def _call_on_array(self, signature: Any, feed: Feed, found: Node | None) -> Any:
+        # found: the input, where forward() has been seen to need its own way each time.
+        node = found or Node(Input(*signature), (), True)
         out = self._traced(Value(node, {node: feed}, feed.n, self.training))
         if found is None:
             self._traces.clear()
-            self._keep(key, (node, out.node if self._static and isinstance(out, Value) else None))
+            self._keep((signature, _structure), (node, out.node if self._static and isinstance(out, Value) else None))
         return out
 
     def _call_on_value(self, x: Value) -> Any:
