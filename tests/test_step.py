@@ -253,12 +253,72 @@ def test_forward_decides_anew():
         assert step(model, *data(5))[0] != one[0]
 
 
+def test_forward_of_a_part_decides_anew():
+    """Also where the part is in a network of lanewise's, and by which parameter it multiplies."""
+    class Part(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = (nn.Parameter(np.full((1, 4, 1, 1), v, np.float32)) for v in (0.5, 2))
+
+        def forward(self, x):
+            return x * (self.a if way else self.b)
+    way, model = [], nn.Sequential(nn.Conv2d(1, 4, 1), Part(), nn.Flatten(), nn.Linear(64, 3))
+    for _ in range(3):
+        way.clear()
+        same_as_new(model, *data(5))
+        assert model[1].a.grad is None and model[1].b.grad is not None
+        way.append(1)
+        same_as_new(model, *data(5))
+        assert model[1].a.grad is not None and model[1].b.grad is None
+
+
+def test_a_layer_that_changes_under_a_value(model):
+    """What a layer did with a value is not what it does once it is another."""
+    act, out = nn.LeakyReLU(0.5), model.eval()(data(5)[0])
+    first = act(out).in_lanes()
+    act.negative_slope = 0.25
+    assert not np.array_equal(act(out).in_lanes(), first)
+
+
+def test_losses_of_other_settings_on_one_value(model):
+    """Each has a plan of its own: weights, reductions, kinds."""
+    model.eval()
+    x, y = data(5)
+    for _ in range(2):
+        found = []
+        for factor, loss_fn in ((1, nn.CrossEntropyLoss()), (3, nn.CrossEntropyLoss()), (1, nn.CrossEntropyLoss(reduction="sum")),
+                                (1, nn.MultiMarginLoss()), (1, nn.CrossEntropyLoss(label_smoothing=0.5))):
+            model.zero_grad()
+            loss = loss_fn(model(x), y) * factor
+            loss.backward()
+            found.append((loss.item(), layer(model, nn.Conv2d).weight.grad.copy()))
+        (one, g), (three, h), (total, k) = found[:3]
+        assert three == pytest.approx(3 * one) and total == pytest.approx(5 * one)
+        np.testing.assert_allclose(h, 3 * g, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(k, 5 * g, rtol=1e-4, atol=1e-6)
+        assert len({v for v, _ in found}) == 5
+
+
 def test_watchers_see_every_layer(model):
-    """summary() in the midst of training."""
+    """summary() in the midst of training; and a layer called again on a value of it."""
     lines = str(summary(model, (1, 4, 4)))
     step(model, *data(5))
     assert str(summary(model, (1, 4, 4))) == lines and "BatchNorm2d" in lines
     same_as_new(model, *data(5))
+    act, seen = nn.Sequential(nn.ReLU()), []
+
+    def watch(called, inputs, out):
+        seen.append(called)
+    for _ in range(2):
+        out = model(data(5)[0])
+        act(out)
+    out = model(data(5)[0])
+    lw.nn.module._watchers.append(watch)
+    try:
+        act(out)
+    finally:
+        lw.nn.module._watchers.remove(watch)
+    assert seen == [act[0], act]
 
 
 def test_item_before_an_optimizer_moves_the_parameters(model):
@@ -309,7 +369,11 @@ def test_gradients_that_parameters_have():
     assert [a.has_grad for a in (p, q, r)] == [True, True, True]
     other.step()
     assert other._flat[0].steps == [1, 1, 1]
-    p.grad = None
+    other.zero_grad()
+    p.grad = np.ones(3)
+    backward(p, r)                                      # r's memory still has the last gradient
+    assert (p.grad == 3).all() and q.grad is None and (r.grad == 2).all()
+    q.grad, p.grad = np.zeros(3), None
     r.requires_grad = False
     other.step()
     assert other._flat[0].steps == [2, 1, 1] and not r.has_grad
