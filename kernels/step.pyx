@@ -1,5 +1,6 @@
 # cython: language_level=3, boundscheck=False
-"""What every step goes through around its run: inputs as the engine binds them, arrays for its results.
+"""What every step goes through around its run: inputs as the engine binds them, the plan found again, arrays for its results,
+marks of the gradients that are there.
 
 One build serves every ISA level and both number types: nothing here looks at a number."""
 cimport numpy as cnp
@@ -252,9 +253,9 @@ cdef int fresh(list into, Py_ssize_t n, list shapes, int kind) except -1:
 
 
 cdef class Runner:
-    """The part of a Plan that every step goes through. The Plan says what its program binds: `results`, the shapes of a sample's
-    outputs, losses, number of hits (one or none) and input gradients; `checked`: whether _check() has something to look at;
-    `buffers`: what a run changes beside."""
+    """The part of a Plan that every step goes through. The Plan says what its program binds: `results`, the shapes of a
+    sample's outputs, losses, number of hits (one or none) and input gradients; `checked`: whether _check() has something to
+    look at; `buffers`: what a run changes beside."""
     cdef public object program, marks, finite
     cdef public bint backward, double, random, checked
     cdef public Py_ssize_t runs, steps

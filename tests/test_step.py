@@ -1,4 +1,4 @@
-"""What a step finds again: traces, nodes, plans and marks of gradients, and every change that makes them stale."""
+"""What a step finds again: traces, nodes and plans, and every change that makes them stale."""
 import copy
 
 import numpy as np
@@ -77,7 +77,8 @@ def layer(model, kind):
 CHANGES = dict(
     frozen=lambda m: m.requires_grad_(False) and setattr(layer(m, nn.Linear).weight, "requires_grad", True),
     eval=lambda m: m.eval(), part_eval=lambda m: layer(m, nn.BatchNorm2d).eval(),
-    dropout=lambda m: setattr(layer(m, nn.Dropout), "p", 0.1), momentum=lambda m: setattr(layer(m, nn.BatchNorm2d), "momentum", 0.5),
+    dropout=lambda m: setattr(layer(m, nn.Dropout), "p", 0.1),
+    momentum=lambda m: setattr(layer(m, nn.BatchNorm2d), "momentum", 0.5),
     replaced=lambda m: setattr(layer(m, nn.Linear), "weight", nn.Parameter(np.full((3, 16), 0.25, np.float32))),
     assigned=lambda m: setattr(layer(m, nn.Conv2d).weight, "data", np.full((4, 1, 3, 3), 0.5)),
     in_place=lambda m: layer(m, nn.Conv2d).weight.data.fill(0.5), no_bias=lambda m: setattr(layer(m, nn.Conv2d), "bias", None),
@@ -197,7 +198,7 @@ def test_numbers_that_differ_at_every_call():
 
 
 def test_the_same_layer_twice_in_one_call():
-    """Two dropouts of one value have two masks, and are two nodes as two normalisations are, at the fifth call as at the first."""
+    """Two dropouts of one value have two masks, and are two nodes as two normalisations are, at every call."""
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
@@ -287,8 +288,9 @@ def test_losses_of_other_settings_on_one_value(model):
     x, y = data(5)
     for _ in range(2):
         found = []
-        for factor, loss_fn in ((1, nn.CrossEntropyLoss()), (3, nn.CrossEntropyLoss()), (1, nn.CrossEntropyLoss(reduction="sum")),
-                                (1, nn.MultiMarginLoss()), (1, nn.CrossEntropyLoss(label_smoothing=0.5))):
+        for factor, loss_fn in ((1, nn.CrossEntropyLoss()), (3, nn.CrossEntropyLoss()),
+                                (1, nn.CrossEntropyLoss(reduction="sum")), (1, nn.MultiMarginLoss()),
+                                (1, nn.CrossEntropyLoss(label_smoothing=0.5))):
             model.zero_grad()
             loss = loss_fn(model(x), y) * factor
             loss.backward()
@@ -322,6 +324,15 @@ def test_watchers_see_every_layer(model):
     assert seen == [act[0], act]
 
 
+def test_evaluation_at_the_first_call():
+    """A loss on a network in evaluation mode runs forward only, whatever constants are in it, at every call."""
+    model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.PReLU(), nn.Flatten(), nn.Linear(64, 3)).eval()
+    for _ in range(3):
+        loss = nn.CrossEntropyLoss()(model(data(5)[0]), data(5)[1])
+        loss.item()
+        assert not loss._plan.backward
+
+
 def test_item_before_an_optimizer_moves_the_parameters(model):
     """backward() after it leaves the gradients where the parameters are now."""
     model.eval()
@@ -337,61 +348,6 @@ def test_item_before_an_optimizer_moves_the_parameters(model):
     before = [p.data.copy() for p in model.parameters()]
     opt.step()
     assert all(not np.array_equal(p.data, old) for p, old in zip(model.parameters(), before) if p.grad.any())
-
-
-def test_gradients_that_parameters_have():
-    """One by one, of an optimizer, of two, of none: who has one, who adds, who steps."""
-    p, q, r = (nn.Parameter(np.full(3, float(i), np.float32)) for i in range(3))
-    x = np.ones((2, 3), np.float32)
-
-    def backward(*params):
-        total = params[0] * x
-        for other in params[1:]:
-            total = total + other * x
-        total.sum().backward()
-    backward(p, r)
-    assert [a.has_grad for a in (p, q, r)] == [True, False, True] and q.grad is None and (p.grad == 2).all()
-    opt = optim.SGD([p, q], lr=1.0)
-    assert [a.has_grad for a in (p, q, r)] == [True, False, True] and (p.grad == 2).all()
-    opt.step()
-    assert opt._flat[0].steps == [1, 0] and (p.data == -2).all() and (q.data == 1).all()
-    backward(p, q, r)
-    assert (p.grad == 4).all() and (q.grad == 2).all() and (r.grad == 4).all()
-    opt.step()
-    assert opt._flat[0].steps == [2, 1]
-    opt.zero_grad()
-    assert p.grad is None and q.grad is None and (r.grad == 4).all()
-    q.grad = np.ones(3)
-    other = optim.SGD([q, r, p], lr=1.0)
-    assert [a.has_grad for a in (p, q, r)] == [False, True, True]
-    opt.zero_grad()                                     # of an optimizer whose parameters went elsewhere
-    assert [a.has_grad for a in (p, q, r)] == [False, False, True]
-    backward(q, p)
-    assert [a.has_grad for a in (p, q, r)] == [True, True, True]
-    other.step()
-    assert other._flat[0].steps == [1, 1, 1]
-    other.zero_grad()
-    p.grad = np.ones(3)
-    backward(p, r)                                      # r's memory still has the last gradient
-    assert (p.grad == 3).all() and q.grad is None and (r.grad == 2).all()
-    q.grad, p.grad = np.zeros(3), None
-    r.requires_grad = False
-    other.step()
-    assert other._flat[0].steps == [2, 1, 1] and not r.has_grad
-    with pytest.raises(RuntimeError, match="make the optimizer last"):
-        opt.step()
-    other.zero_grad(set_to_none=False)
-    assert all(a.has_grad and not a.grad.any() for a in (p, q, r))
-
-
-def test_a_copy_has_marks_of_its_own(model):
-    optim.SGD(model.parameters(), 0.1)
-    step(model, *data(5))
-    other = copy.deepcopy(model)
-    others = [*other.parameters(), *map(copy.copy, model.parameters())]
-    assert all(p.has_grad for p in (*model.parameters(), *others))
-    model.zero_grad()
-    assert not any(p.has_grad for p in model.parameters()) and all(p.has_grad for p in others)
 
 
 def test_arrays_that_the_engine_cannot_take(model):

@@ -106,6 +106,7 @@ def tensor(data: ArrayLike, requires_grad: bool = False) -> Tensor:
 MOST_MADE = 32          # of one node, kept by it
 SMALL = 4               # samples up to which small.py is asked: a quarter of the widest build's lanes
 
+
 def refuse_indices(node: Node) -> None:
     """DtypeError for an input of integers, which only an Embedding takes."""
     if isinstance(node.op, Input) and node.op.kind == "int64":

@@ -127,8 +127,11 @@ class Module:
         node = found or Node(Input(*signature), (), True)
         out = self._traced(Value(node, {node: feed}, feed.n, self.training))
         if found is None:
+            static = self._static and isinstance(out, Value)
             self._traces.clear()
-            self._keep((signature, _structure), (node, out.node if self._static and isinstance(out, Value) else None))
+            self._keep((signature, _structure), (node, out.node if static else None))
+            if static:
+                return Value(out.node, {node: feed}, feed.n, self.training)
         return out
 
     def _call_on_value(self, x: Value) -> Any:
