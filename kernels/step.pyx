@@ -158,7 +158,7 @@ cdef object merge = None                # of lanewise.graph, which needs this mo
 
 
 def compute(list terms, bint backward, bint reduce):
-    """(plan, loss, hits) of a Loss's terms: forward and, for training, backward up to the gradient slots, or with `reduce`
+    """(plan, loss, losses, hits) of a Loss's terms: forward and, for training, backward up to the gradient slots, or with `reduce`
     into the gradients, if there is nothing to add them to. The terms' Values then have their numbers."""
     global merge
     cdef list nodes = [], losses = [], targets = [], values = [], outputs, own_losses
@@ -180,7 +180,7 @@ def compute(list terms, bint backward, bint reduce):
         weight, op, v, _ = terms[i]
         v._result = outputs[i] if v.n is not None else outputs[i][0]
         loss = loss + weight * op.total(own_losses[i])
-    return plan, loss, hits
+    return plan, loss, own_losses, hits
 
 
 cdef class Marks:

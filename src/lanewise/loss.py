@@ -19,6 +19,7 @@ class Loss:
     """A loss that nothing has computed yet: weighted terms on traced values. `a + 2 * b` joins losses."""
 
     _plan: Any = None
+    _losses: Any = None             # of the terms' samples: profile() repeats instructions, which write them again
     _hits: Any = None
     _run: int | None = None
     _number: float | None = None
@@ -53,7 +54,7 @@ class Loss:
 
     def _compute(self, backward: bool, reduce: bool = False) -> None:
         # item() and backward() share one run.
-        self._plan, self._number, self._hits = compute(self.terms, backward, reduce)
+        self._plan, self._number, self._losses, self._hits = compute(self.terms, backward, reduce)
         self._run = self._plan.runs if backward else None
 
     def backward(self) -> None:
