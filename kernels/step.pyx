@@ -116,6 +116,23 @@ def batch_leaf(ndarray images, index, scale, augment, tuple draws):
     return (sample_shape(images), kind_of(images) or images.dtype.name, scale, False, augment), Feed(images, index, None, draws)
 
 
+def plain_labels(y, tuple shape):
+    """Whether y is what a loss binds as it is: an int64 array (N, ...), C-contiguous, of labels for scores of a shape
+    (N, C, ...)."""
+    cdef ndarray a
+    cdef Py_ssize_t d
+    if not cnp.PyArray_CheckExact(y):
+        return False
+    a = y
+    if cnp.PyArray_TYPE(a) != NPY_INT64 or not cnp.PyArray_ISNOTSWAPPED(a) or not cnp.PyArray_IS_C_CONTIGUOUS(a) \
+            or cnp.PyArray_NDIM(a) != len(shape) - 1:
+        return False
+    for d in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIM(a, <int> d) != shape[d + (d > 0)]:
+            return False
+    return True
+
+
 cdef Py_ssize_t version = 0
 
 
