@@ -15,7 +15,7 @@ KERNELS = Path("kernels")
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ISAS = {"v2": ["-march=x86-64-v2"], "v3": ["-march=x86-64-v3"],
         "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"]} if X86 else {"generic": []}
-COMMON_MODULES = ("cpu", "calls")       # one build: nothing in them is worth a vector
+COMMON_MODULES = ("cpu", "calls", "step")      # one build: nothing in them is worth a vector
 KERNEL_MODULES = ("engine", "arrays")
 NUMPY_API = [("NPY_NO_DEPRECATED_API", "NPY_1_22_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_1_22_API_VERSION")]
 DTYPES = {"float32": [], "float64": ["-DLANES_F64"]}

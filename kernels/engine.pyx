@@ -1,11 +1,23 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """The engine: runs a plan's instructions over the shards of a batch, one compiled call a step."""
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cython.parallel cimport parallel, prange
 cimport openmp
+cimport numpy as cnp
+from numpy cimport ndarray
+
+cnp.import_array()
 
 include "lanes.pxi"
+
+cdef inline char* bytes_of(ndarray x, bint writable) except NULL:
+    # Where an array's numbers start, if the engine can take it.
+    if not cnp.PyArray_IS_C_CONTIGUOUS(x):
+        raise ValueError("ndarray is not C-contiguous")
+    if writable and not cnp.PyArray_ISWRITEABLE(x):
+        raise ValueError("an array that the engine writes to is read-only")
+    return <char*> cnp.PyArray_DATA(x)
+
 
 cdef union Args
 ctypedef void (*run_t)(Context*, const Args*) noexcept nogil
@@ -181,15 +193,28 @@ cdef int more_blocks(lane_t*** blocks, idx* n, idx wanted, idx size) except -1:
     return 0
 
 
+cdef struct Row:
+    idx size                    # numbers of a sample
+    bint writable
+
+
+cdef inline void* column(ndarray x, idx n, str short) except NULL:
+    # Where n numbers of 8 bytes start, or one sentence on what is too short.
+    if cnp.PyArray_ITEMSIZE(x) != 8 or cnp.PyArray_SIZE(x) < n:
+        raise ValueError(short)
+    return bytes_of(x, False)
+
+
 cdef class Program:
     """A plan, encoded: instruction lists, arenas, packed weights, gradient slots, stash."""
     cdef Team team
     cdef idx arena_bytes, own_bytes, stash_rows, n_arenas, n_owns, n_bound, stat_shards
-    cdef list rows, keep
+    cdef Row* rows
+    cdef list keep
 
     def __init__(self, dict lists, list segments, idx arena, idx own, idx packed, idx slot_bytes, idx stash_row, idx stat_row,
                  list rows, list grads, keep):
-        """`segments`: (forward, stop, backward, stop, joins); `rows`: (bytes of a sample, writable) for each bound array;
+        """`segments`: (forward, stop, backward, stop, joins); `rows`: (numbers of a sample, writable) for each bound array;
         `grads`: (address, size) to check; `keep`: owners."""
         cdef idx i
         cdef Segment* segment
@@ -210,7 +235,9 @@ cdef class Program:
         self.stash_rows = stash_row
         self.team.ctx.slot_bytes = (slot_bytes + 63) // 64 * 64
         self.team.ctx.packed = <real_t*> aligned((packed + LANES) * sizeof(real_t))
-        self.rows = rows
+        self.rows = <Row*> aligned(len(rows) * sizeof(Row))
+        for i in range(len(rows)):
+            self.rows[i].size, self.rows[i].writable = rows[i]
         self.keep = list(keep)
         self.n_bound = len(rows)
         self.team.ctx.bound = <Bound*> aligned(max(1, self.n_bound) * sizeof(Bound))
@@ -239,6 +266,7 @@ cdef class Program:
         free(self.team.owns)
         free(self.team.ctx.packed)
         free(self.team.ctx.bound)
+        free(self.rows)
         free(self.team.ctx.slots)
         free(self.team.ctx.stash)
         free(self.team.grads)
@@ -272,9 +300,10 @@ cdef class Program:
         """Run `phases` (1 forward, 2 backward, 4 reduce) on n samples; `arrays`: one for each bound array, or
         (array, int64 index of the rows), or (array, index, key, position, mix) of samples to augment; `key`: of the random
         numbers. The reduction alone is that of the last run. True unless a gradient is not finite."""
-        cdef Py_buffer views[64]
-        cdef idx i, held = 0, row, need
+        cdef idx i, need
         cdef Bound* b
+        cdef ndarray array
+        cdef tuple rows
         self.reserve(n, threads, phases)
         self.team.phases = phases
         self.team.finite = 1
@@ -286,45 +315,32 @@ cdef class Program:
             self.team.ctx.n = n
             self.team.ctx.n_slots = min(self.team.shards, MOST_SLOTS) if phases & BACKWARD else self.team.shards
         self.team.ctx.accumulate = accumulate
-        try:
-            for i in range(self.n_bound if phases & FORWARD else 0):
-                b = self.team.ctx.bound + i
-                row, writable = self.rows[i]
+        for i in range(self.n_bound if phases & FORWARD else 0):
+            b = self.team.ctx.bound + i
+            b.index = NULL
+            need = n
+            if isinstance(arrays[i], tuple):
+                rows = arrays[i]
+                array = rows[0]
+                b.index = <const int64_t*> column(rows[1], n, "a batch's index is too short")
+                if len(rows) > 2:
+                    b.key, b.position, b.mix = rows[2], rows[3], NULL
+                    if rows[4] is not None:
+                        b.mix = <const double*> column(rows[4], n, "a batch's parts of mixtures are too few")
+                need = 1
+            else:
                 array = arrays[i]
-                b.index = NULL
-                need = n
-                if isinstance(array, tuple):
-                    PyObject_GetBuffer(array[1], &views[held], PyBUF_C_CONTIGUOUS)
-                    held += 1
-                    if views[held - 1].itemsize != 8 or views[held - 1].len < n * 8:
-                        raise ValueError("a batch's index is too short")
-                    b.index = <const int64_t*> views[held - 1].buf
-                    if len(array) > 2:
-                        b.key, b.position, b.mix = array[2], array[3], NULL
-                        if array[4] is not None:
-                            PyObject_GetBuffer(array[4], &views[held], PyBUF_C_CONTIGUOUS)
-                            held += 1
-                            if views[held - 1].itemsize != 8 or views[held - 1].len < n * 8:
-                                raise ValueError("a batch's parts of mixtures are too few")
-                            b.mix = <const double*> views[held - 1].buf
-                    array = array[0]
-                    need = 1
-                PyObject_GetBuffer(array, &views[held], PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writable else 0))
-                held += 1
-                b.data = <char*> views[held - 1].buf
-                b.is_u8 = views[held - 1].itemsize == 1
-                b.row_bytes = row * views[held - 1].itemsize
-                if views[held - 1].len < need * b.row_bytes:
-                    raise ValueError("an array bound to the engine is too short")
-            with nogil:
-                if threads == 1:
-                    take_part(&self.team, 0, 1)
-                else:
-                    with parallel(num_threads=threads):
-                        take_part(&self.team, openmp.omp_get_thread_num(), openmp.omp_get_num_threads())
-        finally:
-            for i in range(held):
-                PyBuffer_Release(&views[i])
+            b.data = bytes_of(array, self.rows[i].writable)
+            b.is_u8 = cnp.PyArray_ITEMSIZE(array) == 1
+            b.row_bytes = self.rows[i].size * cnp.PyArray_ITEMSIZE(array)
+            if cnp.PyArray_NBYTES(array) < need * b.row_bytes:
+                raise ValueError("an array bound to the engine is too short")
+        with nogil:
+            if threads == 1:
+                take_part(&self.team, 0, 1)
+            else:
+                with parallel(num_threads=threads):
+                    take_part(&self.team, openmp.omp_get_thread_num(), openmp.omp_get_num_threads())
         return self.team.finite == 1
 
     def repeat(self, str name, idx which, idx times):

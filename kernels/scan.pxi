@@ -1,19 +1,28 @@
 # One pass over an array of the caller's: what a step asks of a batch's labels and losses, without NumPy's cost per call.
 
-def total(const real_t[::1] x):
+cdef inline void* vector(ndarray x, bint right, idx size) except NULL:
+    # Where the numbers of an array (n,) start, `right` of kind and of `size` bytes each.
+    if not right or cnp.PyArray_ITEMSIZE(x) != size or not cnp.PyArray_ISNOTSWAPPED(x) or cnp.PyArray_NDIM(x) != 1:
+        raise ValueError(f"expected a vector of {size} bytes a number, got {(<object> x).dtype} of shape {(<object> x).shape}")
+    return bytes_of(x, False)
+
+
+def total(ndarray losses):
     """The sum, in order, in double precision."""
+    cdef const real_t* x = <const real_t*> vector(losses, cnp.PyArray_ISFLOAT(losses), sizeof(real_t))
     cdef double s = 0
     cdef idx i
-    for i in range(x.shape[0]):
+    for i in range(cnp.PyArray_SIZE(losses)):
         s += x[i]
     return s
 
 
-def label_range(const int64_t[::1] y):
+def label_range(ndarray labels):
     """(least, greatest) of at least one label."""
+    cdef const int64_t* y = <const int64_t*> vector(labels, cnp.PyArray_ISSIGNED(labels), sizeof(int64_t))
     cdef int64_t low = y[0], high = y[0]
     cdef idx i
-    for i in range(1, y.shape[0]):
+    for i in range(1, cnp.PyArray_SIZE(labels)):
         low = y[i] if y[i] < low else low
         high = y[i] if y[i] > high else high
     return low, high

@@ -64,4 +64,4 @@ def _load(module: str) -> Any:
 
 def engine(dtype: Any, build: str | None = None) -> Any:
     """The compiled engine."""
-    return kernels("engine", dtype, build)
+    return _modules.get((build or isa, dtype, "engine")) or kernels("engine", dtype, build)

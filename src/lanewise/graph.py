@@ -1,15 +1,18 @@
 """Traced values: calling modules on a Value records nodes; nothing is computed until a number is asked for."""
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from .errors import DtypeError, RangeError, ShapeError
+from ._kernels.step import Feed, leaf, not_numbers, pass_through, plan_for
+from .errors import DtypeError, ShapeError
 from .loss import Loss as Loss
+from .nodes.constant import Constant
+from .nodes.reshape import Concat, Reshape
 from .operators import Arithmetic
 from .parameter import Parameter
-from .rng import as_rng
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,13 +25,16 @@ if TYPE_CHECKING:
 
 
 class Node:
-    """One operation on per-sample arrays: `op`, the nodes it reads, the shape of its result without the batch."""
-    __slots__ = ("op", "inputs", "shape", "plans")
+    """One operation on per-sample arrays: `op`, the nodes it reads, the shape of its result without the batch.
+
+    `made`: where the node is kept for later calls, what apply() has made of it as the first such input; else None."""
+    __slots__ = ("op", "inputs", "shape", "plans", "made")
     shape: Shape
     plans: dict[Any, Any]
+    made: dict[Any, Node] | None
 
-    def __init__(self, op: Any, inputs: tuple[Node, ...]) -> None:
-        self.op, self.inputs, self.plans = op, inputs, {}
+    def __init__(self, op: Any, inputs: tuple[Node, ...], kept: bool = False) -> None:
+        self.op, self.inputs, self.plans, self.made = op, inputs, {}, {} if kept else None
         self.shape = op.shape(*(i.shape for i in inputs))
 
 
@@ -85,6 +91,10 @@ class Tensor:
         self.grad: Array | None = None
         self.shape, self.dtype = self.data.shape, self.data.dtype
 
+    def as_leaf(self) -> tuple[tuple[Any, ...], Feed]:
+        """What leaf() asks: the signature of the input, and what is bound to it."""
+        return leaf(self.data, self if self.requires_grad else None)
+
 
 def tensor(data: ArrayLike, requires_grad: bool = False) -> Tensor:
     """A leaf from an array, (N, ...) float32, float64 or uint8; with requires_grad its gradient is left in `.grad`."""
@@ -93,72 +103,14 @@ def tensor(data: ArrayLike, requires_grad: bool = False) -> Tensor:
     return Tensor(data, requires_grad)
 
 
+MOST_MADE = 32          # of one node, kept by it
 SMALL = 4               # samples up to which small.py is asked: a quarter of the widest build's lanes
-
-KINDS = {np.dtype(kind): kind for kind in ("float32", "float64", "uint8", "int64")}       # native byte order
-
-
-def _not_numbers(dtype: Any) -> DtypeError:
-    return DtypeError(f"expected an input of float32, float64 or uint8 (scaled to 0..1), got {dtype}: "
-                      f"convert it with x.astype(np.float32)")
 
 
 def refuse_indices(node: Node) -> None:
     """DtypeError for an input of integers, which only an Embedding takes."""
     if isinstance(node.op, Input) and node.op.kind == "int64":
-        raise _not_numbers("int64")
-
-
-class Feed:
-    """What is bound to an Input for one call: an array, or rows `index` of one, or such rows to augment: `draws` are the key
-    of the random numbers, the position of the first row and the parts of mixtures, or None."""
-    __slots__ = ("array", "index", "draws", "n", "tensor", "_key")
-    _key: int | None
-
-    def __init__(self, array: Array, index: Array | None = None, tensor: Tensor | None = None,
-                 draws: tuple[Any, ...] = ()) -> None:
-        self.array, self.index, self.tensor, self.draws, self._key = array, index, tensor, draws, None
-        self.n = len(array) if index is None else len(index)
-
-    def key(self) -> int:
-        """The key of this call's random numbers, drawn once: every run of it has the same dropout masks."""
-        if self._key is None:
-            self._key = int(as_rng().integers(1 << 63))
-        return self._key
-
-    def require_below(self, limit: int) -> None:
-        """RangeError unless the indices of this call lie in 0 .. limit - 1."""
-        x = self.array if self.index is None else self.array[self.index]
-        low, high = int(x.min()), int(x.max())
-        if low < 0 or high >= limit:
-            raise RangeError(f"Embedding expected indices from 0 to {limit - 1}, got {low if low < 0 else high}")
-
-
-def leaf(x: Any) -> tuple[tuple[Any, ...], Feed]:
-    """(signature of the Input, Feed) for what a model is called with: an array, a Tensor or a Batch."""
-    owner = None
-    if type(x) is not np.ndarray:
-        if hasattr(x, "as_leaf"):
-            return x.as_leaf()
-        if isinstance(x, Tensor):
-            owner, x = x if x.requires_grad else None, x.data
-        x = np.asarray(x)
-    kind = KINDS.get(x.dtype)
-    if kind is None and x.dtype.kind in "iu":
-        x, kind = x.astype(np.int64), "int64"
-    if kind is None:
-        raise _not_numbers(x.dtype)
-    if x.ndim < (1 if kind == "int64" else 2):
-        raise ShapeError(f"expected an input with the batch first, (N, ...), got shape {x.shape}")
-    if x.size == 0:
-        raise ShapeError(f"expected at least one sample, got an empty batch of shape {x.shape}")
-    scale = None
-    if kind == "uint8":
-        channels = x.shape[1] if x.ndim == 4 else 1
-        scale = (1 / 255,) * channels + (0.0,) * channels
-    if not x.flags.c_contiguous:
-        x = np.ascontiguousarray(x)
-    return (x.shape[1:], kind, scale, owner is not None), Feed(x, tensor=owner)
+        raise not_numbers("int64")
 
 
 class Value(Arithmetic):
@@ -166,9 +118,10 @@ class Value(Arithmetic):
 
     `n`: the batch size; None for a value of parameters alone, which is the same for every sample."""
 
+    _result: Array | None = None
+
     def __init__(self, node: Node, feeds: dict[Node, Feed], n: int | None, train: bool = True) -> None:
         self.node, self.feeds, self.n, self.train = node, feeds, n, train
-        self._result: Array | None = None
 
     @property
     def shape(self) -> Shape:
@@ -204,7 +157,6 @@ class Value(Arithmetic):
     def in_lanes(self) -> Array:
         """The numbers as numpy() gives them, by the engine for a few samples too: those of a sample are then the same to the
         last bit in a batch of any size, and take longer."""
-        from .plan import plan_for
         plan, feeds = plan_for([self.node], [], False, self.feeds)
         result = plan.run(feeds, self.n or 1)[0][0]
         self._result = result[0] if self.n is None else result
@@ -223,16 +175,15 @@ class Value(Arithmetic):
 
     def reshape(self, *shape: Any) -> Value:
         """The same numbers in another per-sample shape; the first dimension stays the batch (its size or -1)."""
-        from .nodes.reshape import Reshape
         shape = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
         if not shape or shape[0] not in (self.n, -1) or (shape[0] == -1 and -1 in shape[1:]):
             raise ShapeError(f"reshape: expected the batch ({self.n}) as the first dimension, got {shape}")
-        size = int(np.prod(self.node.shape))
+        size = math.prod(self.node.shape)
         rest = list(shape[1:])
         if rest.count(-1) == 1:
-            known = int(np.prod([d for d in rest if d != -1]))
+            known = int(math.prod([d for d in rest if d != -1]))
             rest[rest.index(-1)] = size // known if known else 0
-        if not rest or int(np.prod(rest)) != size or min(rest) < 1:
+        if not rest or math.prod(rest) != size or min(rest) < 1:
             raise ShapeError(f"reshape: {shape} does not hold the {size} numbers of a sample of shape {self.node.shape}")
         return self if tuple(rest) == self.node.shape else apply(Reshape(tuple(rest)), self)
 
@@ -244,7 +195,7 @@ class Value(Arithmetic):
         if not 1 <= start_dim <= last:
             raise ShapeError(f"flatten: expected 1 <= start_dim <= end_dim, got {start_dim} and {end_dim}")
         shape = self.shape
-        return self.reshape(*shape[:start_dim], int(np.prod(shape[start_dim:last + 1])), *shape[last + 1:])
+        return self.reshape(*shape[:start_dim], math.prod(shape[start_dim:last + 1]), *shape[last + 1:])
 
 
 def copy_graph(node: Node, feeds: dict[Node, Feed], taken: set[Node]) -> tuple[Node, dict[Node, Feed]]:
@@ -263,7 +214,8 @@ def copy_graph(node: Node, feeds: dict[Node, Feed], taken: set[Node]) -> tuple[N
 def merge(values: Sequence[Value]) -> tuple[list[Node], dict[Node, Feed], int | None]:
     """The nodes of several values, the union of what is bound to their inputs, and the batch size."""
     if len(values) == 1:
-        return [values[0].node], values[0].feeds, values[0].n
+        v, = values
+        return [v.node], v.feeds, v.n
     nodes: list[Node] = []
     feeds: dict[Node, Feed] = {}
     n = next((v.n for v in values if v.n is not None), None)
@@ -287,14 +239,29 @@ def apply(op: Any, *values: Operand) -> Value:
             refuse_indices(v.node)
     if len(values) == 1:
         v = values[0]
-        return Value(Node(op, (v.node,)), v.feeds, v.n, v.train)
+        return Value(_made(op, (v.node,), v.feeds), v.feeds, v.n, v.train)
     nodes, feeds, n = merge(values)
-    return Value(Node(op, tuple(nodes)), feeds, n, any(v.train for v in values))
+    return Value(_made(op, tuple(nodes), feeds), feeds, n, any(v.train for v in values))
+
+
+def _made(op: Any, inputs: tuple[Node, ...], feeds: dict[Node, Feed]) -> Node:
+    # A network that is traced anew at every call makes the nodes that it has made before: then its plan is found at once. What
+    # one call does twice stays two, each with its own dropout mask.
+    made = next((i.made for i in inputs if i.made is not None), None)
+    if made is None:
+        return Node(op, inputs)
+    # a parameter's node is new each time
+    key = (op.key(), *[i if i.inputs or type(i.op) is Input else i.op.key() for i in inputs])
+    node = made.get(key)
+    if node is None:
+        if len(made) >= MOST_MADE:                      # by numbers that differ at every call
+            made.clear()
+        node = made[key] = Node(op, inputs, True)
+    return node if pass_through((node,), feeds) else Node(op, inputs)
 
 
 def constant(p: Parameter, shape: Shape | None = None) -> Value:
     """The Value of a parameter, in another shape of as many numbers if one is given."""
-    from .nodes.constant import Constant
     return Value(Node(Constant(p, p.shape if shape is None else shape), ()), {}, None)
 
 
@@ -326,7 +293,6 @@ def run_dtype(nodes: Sequence[Node], feeds: dict[Node, Feed]) -> str:
 
 def concat(values: Iterable[Operand], dim: int = 1) -> Value:
     """Join values along a dimension other than the batch (torch.cat)."""
-    from .nodes.reshape import Concat
     found = [as_value(v) for v in values]
     if not found:
         raise ShapeError("concat: expected at least one value, got none")

@@ -5,25 +5,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._isa import engine
+from ._kernels.step import compute
+
 if TYPE_CHECKING:
     from typing import Any
 
     from ._types import Array
     from .graph import Value
 
-merge: Any = None
-plan_for: Any = None
-
 
 class Loss:
     """A loss that nothing has computed yet: weighted terms on traced values. `a + 2 * b` joins losses."""
 
+    _plan: Any = None
+    _losses: Any = None             # of the terms' samples: profile() repeats instructions, which write them again
+    _hits: Any = None
+    _run: int | None = None
+    _number: float | None = None
+
     def __init__(self, terms: list[tuple[float, Any, Value, Any]]) -> None:
         self.terms = terms                      # [(weight, loss op, Value, arrays of its targets)]
-        self._plan: Any = None
-        self._losses: Any = None
-        self._hits: Any = None
-        self._run: int | None = None
 
     def __mul__(self, factor: float) -> Loss:
         if not isinstance(factor, (int, float)):
@@ -51,34 +53,23 @@ class Loss:
     __radd__ = __add__
 
     def _compute(self, backward: bool, reduce: bool = False) -> None:
-        # Forward and, for training, backward up to the gradient slots: item() and backward() share one run. With `reduce`
-        # the gradients are finished in the same run, if there is nothing to add them to.
-        global merge, plan_for
-        if plan_for is None:                            # they import Loss; an import here costs 1 us at every step
-            from .graph import merge
-            from .plan import plan_for
-        terms = self.terms
-        nodes, feeds, n = merge([t[2] for t in terms])
-        self._plan, feeds = plan_for(nodes, [(t[0], t[1]) for t in terms], backward, feeds)
-        outputs, self._losses, self._hits = self._plan.run(
-            feeds, n or 1, [t[3] for t in terms], reduce and self._plan.grads_empty)
+        # item() and backward() share one run.
+        self._plan, self._number, self._losses, self._hits = compute(self.terms, backward, reduce)
         self._run = self._plan.runs if backward else None
-        for (_, _, v, _), out in zip(terms, outputs):
-            v._result = out if v.n is not None else out[0]
 
     def backward(self) -> None:
         """Add the gradient to `.grad` of every parameter (and of inputs that asked). Raises NonFiniteError, and leaves the
         gradients empty, when the loss or a gradient is NaN or infinite."""
-        if self._losses is None or self._run != self._plan.runs:
+        if self._plan is None or not self._plan.last(self._run):
             self._compute(True, True)
-        self._plan.finish(self.item())
+        self._plan.finish(self._number)
         self._run = None
 
     def item(self) -> float:
         """The loss as a float: the mean (or sum) over the batch."""
-        if self._losses is None:
+        if self._number is None:
             self._compute(any(t[2].train for t in self.terms))
-        return sum([w * op.total(x) for (w, op, _, _), x in zip(self.terms, self._losses)])
+        return self._number                             # type: ignore[return-value]  # _compute() leaves a number
 
     __float__ = item
 
@@ -96,12 +87,15 @@ class Loss:
         self.item()
         if self._hits is None:
             raise ValueError("correct: expected a loss over classes, got one of numbers")
-        return int(self._hits.sum())
+        return int(engine(self._hits.dtype).total(self._hits))
 
     @property
     def counted(self) -> int:
         """How many labels `correct` is out of: those of the batch, pixel by pixel, but not the ignored ones."""
-        return next((op.counted(arrays) for _, op, _, arrays in self.terms if op.counts), 0)
+        for _, op, _, arrays in self.terms:
+            if op.counts:
+                return op.counted(arrays)
+        return 0
 
     @property
     def mass(self) -> float | None:

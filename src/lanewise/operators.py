@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
 
 def _method(name: str, reflected: bool = False) -> Any:
+    function: Any = None
+
     def method(self: Any, *args: Any, **kw: Any) -> Any:
-        from . import arithmetic                        # which needs Value and Parameter
-        function = getattr(arithmetic, name)
+        nonlocal function
+        if function is None:
+            from . import arithmetic                    # which needs Value and Parameter
+            function = getattr(arithmetic, name)
         return function(*args, self) if reflected else function(self, *args, **kw)
     method.__name__, method.__doc__ = name, f"lanewise.arithmetic.{name} of this value."
     return method

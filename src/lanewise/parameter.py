@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._kernels.step import forget_plans, storage_version
 from .errors import DtypeError, ShapeError
 from .operators import Arithmetic
 
@@ -17,20 +18,6 @@ if TYPE_CHECKING:
 
     from ._types import Array, Shape
 
-_version = 0
-
-
-def storage_version() -> int:
-    """Grows when a parameter's memory moves: plans hold addresses."""
-    return _version
-
-
-def forget_plans() -> None:
-    """Make every plan stale: memory moved, or a setting changed."""
-    global _version
-    _version += 1
-
-
 class Parameter(Arithmetic):
     """A trainable array: `.data` and `.grad` are NumPy views (write into them, or assign `.data`). Arithmetic with Values, or
     on its own, gives Values."""
@@ -40,7 +27,8 @@ class Parameter(Arithmetic):
         if self._data.dtype.name not in ("float32", "float64"):
             raise DtypeError(f"Parameter: expected float32 or float64 numbers, got {self._data.dtype}")
         self._grad: Array | None = None
-        self.has_grad, self._requires_grad, self.name = False, bool(requires_grad), "?"
+        self._marks, self._mark = bytearray(1), 0       # whether it has a gradient: byte `_mark` of what neighbours share
+        self._requires_grad, self.name = bool(requires_grad), "?"
         self.plans: OrderedDict[Any, Any] = OrderedDict()       # of graphs whose first parameter this is: they go with it
 
     @property
@@ -54,6 +42,15 @@ class Parameter(Arithmetic):
         if value.shape != self._data.shape:
             raise ShapeError(f"parameter '{self.name}': expected shape {self._data.shape}, got {value.shape}")
         self._data[...] = value
+
+    @property
+    def has_grad(self) -> bool:
+        """Whether there is a gradient."""
+        return self._marks[self._mark] == 1
+
+    @has_grad.setter
+    def has_grad(self, flag: bool) -> None:
+        self._marks[self._mark] = bool(flag)
 
     @property
     def grad(self) -> Array | None:
@@ -95,22 +92,24 @@ class Parameter(Arithmetic):
             self._grad = np.zeros_like(self._data)
         return self._grad
 
-    def move(self, data: Array, grad: Array) -> None:
+    def move(self, data: Array, grad: Array, marks: bytearray, mark: int) -> None:
         """Take views of other memory, with the numbers copied there."""
         data[...] = self._data
         grad[...] = self._grad if self.has_grad else 0
-        self._data, self._grad = data, grad
+        marks[mark] = self.has_grad
+        self._data, self._grad, self._marks, self._mark = data, grad, marks, mark
         forget_plans()
 
     def cast(self, dtype: DTypeLike) -> None:
         """Another number type, in memory of its own."""
         if self._data.dtype != dtype:
-            self._data, self._grad, self.has_grad = self._data.astype(dtype), None, False
+            self.has_grad = False
+            self._data, self._grad = self._data.astype(dtype), None
             forget_plans()
 
     def __getstate__(self) -> dict[str, Any]:
         # For copy.deepcopy and pickle: the numbers in memory of their own, without plans, which hold addresses.
-        return {**self.__dict__, "_grad": self._grad if self.has_grad else None, "plans": None}
+        return {**self.__dict__, "_grad": self.grad, "_marks": bytearray([self.has_grad]), "_mark": 0, "plans": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, plans=OrderedDict())
@@ -184,9 +183,9 @@ def flatten(params: Sequence[Parameter]) -> tuple[Array, Array]:
     size, dtype = sum(p.data.size for p in params), params[0].data.dtype
     if any(p.data.dtype != dtype for p in params):
         raise DtypeError("an optimizer's group expected parameters of one number type, got float32 and float64")
-    data, grad, at = aligned(size, dtype), aligned(size, dtype), 0
-    for p in params:
+    data, grad, marks, at = aligned(size, dtype), aligned(size, dtype), bytearray(len(params)), 0
+    for i, p in enumerate(params):
         end = at + p.data.size
-        p.move(data[at:end].reshape(p.shape), grad[at:end].reshape(p.shape))
+        p.move(data[at:end].reshape(p.shape), grad[at:end].reshape(p.shape), marks, i)
         at = end
     return data, grad

@@ -1,113 +1,72 @@
 """Plans: a graph becomes instruction lists over one arena. Built once, run every step."""
 import math
-import threading
 from collections import OrderedDict
 
 import numpy as np
 
-from . import _isa, threads
+from . import _isa
+from ._kernels.step import Marks, Runner, remember, storage_version
 from .arena import cut, lay_out
 from .bands import in_bands
 from .builder import Builder
-from .errors import NonFiniteError, ShapeError
+from .errors import ShapeError
 from .fuse import fuse
 from .graph import Input, run_dtype, topological
-from .parameter import storage_version
 
-FORWARD, BACKWARD, REDUCE = 1, 2, 4
+FORWARD, BACKWARD, REDUCE = 1, 2, 4     # phases of a run, as in kernels/engine.pyx
 MOST_SLOTS = 16                         # gradient slots of a run, as in kernels/engine.pyx
 MOST_PLANS = 32                         # kept by a model's first parameter, or here without one; the oldest in use goes
 _plans = OrderedDict()
 
 
-def kept(nodes, local, feeds, make):
-    """What `make` makes of a graph, built or found, and the feeds in its order; local: what it depends on beside the graph."""
-    local = (*local, storage_version(), _isa.isa, _isa.VBMI)
-    if len(nodes) == 1:
-        found = nodes[0].plans.get(local)
-        if found is not None:
-            return found[0], [feeds[i] for i in found[1]]
+def kept(nodes, local, feeds, make, *args):
+    """What make(nodes, feeds, *args) makes of a graph that is new, built or found in one like it, and the feeds in its order;
+    local: what it depends on beside the graph."""
     order = topological(nodes)
     place = {id(n): i for i, n in enumerate(order)}
-    key = (local, tuple(place[id(n)] for n in nodes), tuple(
+    key = (local, storage_version(), _isa.isa, _isa.VBMI, tuple(place[id(n)] for n in nodes), tuple(
         (n.op.key(), tuple(place[id(i)] for i in n.inputs), tuple(p.requires_grad for p in n.op.params)) for n in order))
     plans = next((p.plans for n in order for p in n.op.params), _plans)
     plan = plans.get(key)
     if plan is None:
-        plan = plans[key] = make()
+        plan = plans[key] = make(nodes, feeds, *args)
         while len(plans) > MOST_PLANS:
             plans.popitem(last=False)
     else:
         plans.move_to_end(key)
     inputs = [n for n in order if isinstance(n.op, Input)]
-    if len(nodes) == 1:
-        nodes[0].plans[local] = plan, inputs
+    remember(nodes, local, plan, inputs)
     return plan, [feeds[i] for i in inputs]
 
 
-def plan_for(nodes, losses, backward, feeds):
-    """The plan that computes `nodes`, and the losses [(weight, op)] on them, built or found; and the feeds in its order."""
-    local = (tuple((w, op.key()) for w, op in losses), backward)
-    return kept(nodes, local, feeds, lambda: Plan(nodes, losses, backward, run_dtype(nodes, feeds)))
+def planned(nodes, feeds, losses, backward):
+    """A Plan, for kept()."""
+    return Plan(nodes, losses, backward, run_dtype(nodes, feeds))
 
 
-class Plan:
+class Plan(Runner):
     """One network's program: bind arrays, run it, finish the gradients."""
 
     def __init__(self, nodes, losses, backward, dtype):
-        self.dtype, self.backward, self.losses = np.dtype(dtype), backward, losses
+        self.dtype, self.double, self.backward, self.losses = np.dtype(dtype), dtype == "float64", backward, losses
         fused, covers = fuse(nodes)
         b = Builder(fused, losses, backward, dtype, covers)
         b.lists, b.work, b.joins = in_bands(b.lists, b.work, b.joins, b.lane_bytes)
         b.lists, b.work, arena, own = lay_out(b.lists, b.work, b.joins, b.lane_bytes)
         self.arena_bytes, self.own_bytes = arena * b.lane_bytes, own * b.lane_bytes
-        self.params = b.updated
+        self.params, self.marks = b.updated, Marks(b.updated)
         self.work, self.lanes, self.packs = b.work, b.lanes, len(b.lists["pack"])
-        self._outputs, self._input_grads, self._loss_shapes = b.outputs, b.input_grads, b.losses
+        self.results = ([shape for _, shape in b.outputs], b.losses, [()] * any(op.counts for _, op in losses),
+                         [shape for _, shape in b.input_grads])
         self._limits = sorted(set(b.limits))
-        self._has_hits = any(op.counts for _, op in losses)
         self.alone, self.buffers, self.random = b.alone, b.buffers, b.random > 0
         self._numbers = [k for k, (_, op) in enumerate(losses) if op.numbers]      # whose targets have a number type to check
+        self.checked = bool(self._limits or self._numbers or self.alone)
         segments = cut(b.lists, b.joins)
         self._cut, self._sizes = len(segments) > 1, (b.packed, b.slot_bytes, b.stash_row, b.stat_row)
         self.program = b.engine.Program(
             b.lists, segments, arena, own, b.packed, b.slot_bytes, b.stash_row, b.stat_row, b.rows,
             [(p.storage_grad().ctypes.data, p.data.size) for p in self.params], b.keep)
-        self.runs = self.steps = 0
-        self._before = ()
-        self._lock = threading.Lock()
-
-    def run(self, feeds, n, targets=(), reduce=False):
-        """Forward, and backward up to the gradient slots where the plan has one, or (reduce) into the gradients themselves,
-        which must be empty: (outputs, losses, hits). `targets`: the arrays that each loss binds."""
-        empty, dtype = np.empty, self.dtype
-        self._feeds = feeds
-        if self._limits or self._numbers or self.alone:
-            self._check(feeds, n, targets)
-        outputs = [empty((n, *shape), dtype) for _, shape in self._outputs]
-        losses = [empty((n, *shape), dtype) for shape in self._loss_shapes]
-        hits = empty(n, dtype) if self._has_hits else None
-        self._dx = [empty((n, *shape), dtype) for _, shape in self._input_grads]
-        arrays = [f.array if f.index is None else (f.array, f.index, *f.draws) for f in feeds]
-        arrays += outputs
-        for bound in targets:
-            arrays += bound
-        arrays += losses
-        if hits is not None:
-            arrays.append(hits)
-        arrays += self._dx
-        phases = (FORWARD | BACKWARD | REDUCE if reduce else FORWARD | BACKWARD) if self.backward else FORWARD
-        key = feeds[0].key() if self.random else 0
-        with self._lock:
-            if self.buffers:
-                self._before = [b.data.copy() for b in self.buffers]
-            finite = self.program.run(n, arrays, phases, False, threads.get_num_threads(), key)
-            self.runs += 1
-            for b in self.buffers:
-                if b.dtype.kind == "i":
-                    b.data += 1
-        self._finite = finite if reduce else None       # None: the reduction is still to come
-        return outputs, losses, hits
 
     def _check(self, feeds, n, targets):
         for position, limit in self._limits:
@@ -122,49 +81,9 @@ class Plan:
         cut; at most 16 gradient slots; the stash has a row for every sample: linear in n for a given number of threads."""
         packed, slot, stash, stats = self._sizes
         shards, size = -(-n // self.lanes), self.dtype.itemsize
-        numbers = sum(math.prod(s) for s in (*(s for _, s in (*self._outputs, *self._input_grads)), *self._loss_shapes))
+        numbers = sum(math.prod(shape) for shapes in self.results for shape in shapes)
         return {"arenas": (shards if self._cut else n_threads) * self.arena_bytes + n_threads * self.own_bytes,
                 "packed weights": packed * size,
                 "gradient slots": min(shards, MOST_SLOTS) * slot if self.backward else 0,
                 "stash": shards * self.lanes * stash * size if self.backward else 0,
-                "statistics": shards * stats * size, "outputs": n * (numbers + self._has_hits) * size}
-
-    @property
-    def grads_empty(self):
-        """Whether no parameter has a gradient yet."""
-        for p in self.params:
-            if p.has_grad:
-                return False
-        return True
-
-    def finish(self, loss):
-        """Leave the last run's gradients in `.grad`; NonFiniteError if the loss or a gradient is not a number."""
-        step, self.steps = self.steps, self.steps + 1
-        if not math.isfinite(loss):
-            self._forget()
-            raise NonFiniteError(f"the loss is {loss} at step {step}: its gradients were dropped and the weights are those "
-                                 f"before it")
-        finite = self._reduce() if self._finite is None else self._finite
-        if not finite:
-            self._forget()
-            raise NonFiniteError(f"a gradient is not finite at step {step} (the loss is {loss}): the gradients were dropped "
-                                 f"and the weights are those before it")
-        for p in self.params:
-            p.has_grad = True
-        if self._dx:
-            for tensor, dx in zip((f.tensor for f in self._feeds if f.tensor is not None), self._dx):
-                tensor.grad = dx if tensor.grad is None else tensor.grad + dx
-
-    def _reduce(self):
-        accumulate = not self.grads_empty
-        for p in self.params if accumulate else ():
-            if not p.has_grad:
-                p.storage_grad()[...] = 0
-        with self._lock:
-            return self.program.run(0, [], REDUCE, accumulate, threads.get_num_threads())
-
-    def _forget(self):
-        for p in self.params:
-            p.has_grad = False
-        for b, before in zip(self.buffers, self._before):
-            b.data = before
+                "statistics": shards * stats * size, "outputs": n * numbers * size}

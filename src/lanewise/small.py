@@ -8,6 +8,7 @@ from . import _isa, threads
 from .fuse import fuse
 from .graph import Input, run_dtype, topological
 from .nodes import batchnorm, conv, dense, depthwise, elementwise, pool, resample, reshape, softmax
+from ._kernels.step import recall
 from .plan import kept
 
 PART = 4                # a batch goes this way that fills no more than a quarter of the lanes. us of 1 and of 4 samples, and in
@@ -294,15 +295,15 @@ class Small:
         return y
 
 
-def _made(node, feeds, n):
+def _made(nodes, feeds, n):
     # The Small of a node's graph for n samples; False where it is one for the engine.
-    order, dtype = topological([node]), np.dtype(run_dtype([node], feeds))
+    order, dtype = topological(nodes), np.dtype(run_dtype(nodes, feeds))
     kernels = _isa.kernels("arrays", dtype.name)
     fits = n * PART <= kernels.lanes and len(feeds) <= kernels.pass_inputs and all(map(_fits, order))
-    return Small(node, dtype, n) if fits else False
+    return Small(nodes[0], dtype, n) if fits else False
 
 
 def forward(node, feeds, n):
     """The numbers (n, ...) of a node for what is bound to its inputs, None where the engine has to give them."""
-    small, bound = kept([node], ("small", n), feeds, lambda: _made(node, feeds, n))
+    small, bound = recall([node], ("small", n), feeds) or kept([node], ("small", n), feeds, _made, n)
     return small.run(bound) if small else None

@@ -52,7 +52,8 @@ def get_num_threads() -> int:
         return 1
     if _wanted is None:                 # not at import: a wrong variable is then an error of the call, not of the import
         _wanted = default_threads()
-    return max(1, min(_wanted, int(_engine.max_threads())))
+    most: int = _engine.max_threads()
+    return _wanted if _wanted < most else most
 
 
 def set_num_threads(n: int) -> None:

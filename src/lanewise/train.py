@@ -330,7 +330,7 @@ def _groups(batches: Iterable[Any], k: int) -> Iterator[Any]:
     # Batches in groups of k, the last of what is left, each group to be used up before the next; nothing is read ahead.
     batches = iter(batches)
     for first in batches:
-        yield chain((first,), islice(batches, k - 1))
+        yield (first,) if k == 1 else chain((first,), islice(batches, k - 1))
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._kernels.step import batch_leaf
 from ..errors import DataError, DtypeError, LabelError, ShapeError
-from ..graph import Feed, as_value
+from ..graph import as_value
 from ..rng import as_rng
 from .augment import Augment
 from .pixels import statistics
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from .._types import Array, Seed, Shape
+    from ..graph import Feed
 
 
 def check_batch_size(value: Any) -> int:
@@ -56,8 +58,7 @@ class Batch:
 
     def as_leaf(self) -> tuple[tuple[Any, ...], Feed]:
         """What graph.leaf() asks: the signature of the input, and what is bound to it."""
-        return ((self.images.shape[1:], self.images.dtype.name, self.scale, False, self.augment),
-                Feed(self.images, self.index, draws=self.draws))
+        return batch_leaf(self.images, self.index, self.scale, self.augment, self.draws)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if self.augment is not None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..graph import as_value
+from .._kernels.step import plan_for
+from ..graph import Value, as_value
 from ..loss import Loss
 from ..nodes import loss
-from ..plan import plan_for
 
 if TYPE_CHECKING:
     from typing import Any, NoReturn
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from .._types import Array, Operand
-    from ..graph import Value
 
 
 class LossArray:
@@ -65,7 +64,7 @@ class _Loss:
         self.reduction = reduction
 
     def __call__(self, input: Operand, target: ArrayLike, sample_weight: ArrayLike | None = None) -> Loss:
-        value = as_value(input)
+        value = input if isinstance(input, Value) else as_value(input)
         op, arrays = self._op.bind(target, value.shape, sample_weight)
         if self.reduction == "none":                    # a Loss but for what it refuses: to type checkers it is one
             return LossArray(op, value, arrays)         # type: ignore[return-value]

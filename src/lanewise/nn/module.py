@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._kernels.step import pass_through
 from ..errors import ShapeError, WeightsError
-from ..graph import Input, Node, Value, as_value, leaf
+from ..graph import Feed, Input, Node, Value, as_value, between, leaf
 from ..parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from .._types import Array, Operand
 
+MOST_TRACES = 64        # kept by a module
 _structure = 0          # grows when any module changes: what was traced before may be stale
 # called with (module, inputs, output) after every traced call: summary()
 _watchers: list[Callable[[Module, Any, Any], None]] = []
@@ -90,9 +92,16 @@ class Module:
         return own and all(m._static for m in self._modules.values())
 
     def __call__(self, *inputs: Operand) -> Value:
-        if len(inputs) == 1 and not isinstance(inputs[0], Value):
-            return self._call_on_array(inputs[0])
-        return self._traced(*map(as_value, inputs))
+        if len(inputs) != 1:
+            return self._traced(*map(as_value, inputs))
+        x, = inputs
+        if isinstance(x, Value):
+            return self._call_on_value(x)
+        signature, feed = leaf(x)
+        found = self._traces.get((signature, _structure))           # (input, output or None: forward() has to say)
+        if found is None or found[1] is None:
+            return self._call_on_array(signature, feed, found and found[0])
+        return Value(found[1], {found[0]: feed}, feed.n, self.training)
 
     def _traced(self, *values: Value) -> Any:
         try:
@@ -107,18 +116,44 @@ class Module:
             watcher(self, values, out)
         return out
 
-    def _call_on_array(self, x: Any) -> Any:
-        signature, feed = leaf(x)
-        key = (signature, _structure)
-        found = self._traces.get(key)
-        if found is None:
-            node = Node(Input(*signature), ())
-            out = self._traced(Value(node, {node: feed}, feed.n, self.training))
-            if not self._static or not isinstance(out, Value):
-                return out
+    def _keep(self, key: Any, found: Any) -> None:
+        # `key` ends in the structure that the trace is of.
+        if len(self._traces) >= MOST_TRACES or any(k[-1] != _structure for k in self._traces):
             self._traces.clear()
-            self._traces[key] = found = (node, out.node)
-        return Value(found[1], {found[0]: feed}, feed.n, self.training)
+        self._traces[key] = found
+
+    def _call_on_array(self, signature: Any, feed: Feed, found: Node | None) -> Any:
+        # found: the input, where forward() has been seen to need its own way each time.
+        node = found or Node(Input(*signature), (), True)
+        out = self._traced(Value(node, {node: feed}, feed.n, self.training))
+        if found is None:
+            static = self._static and isinstance(out, Value)
+            self._traces.clear()
+            self._keep((signature, _structure), (node, out.node if static else None))
+            if static:
+                return Value(out.node, {node: feed}, feed.n, self.training)
+        return out
+
+    def _call_on_value(self, x: Value) -> Any:
+        # Of a node that is kept, inside a network that is not: a static module does what it did, unless this call has been
+        # in some of it already.
+        node = x.node
+        if node.made is None or _watchers:
+            return self._traced(x)
+        key = (node, x.train, _structure)
+        found = self._traces.get(key)                   # (output, its train, the nodes in between), or () where none is kept
+        if found:
+            if pass_through(found[2], x.feeds):
+                return x if found[0] is node else Value(found[0], x.feeds, x.n, found[1])
+            return self._traced(x)
+        out = self._traced(x)
+        if found is None:
+            known: Any = ()
+            if self._static and isinstance(out, Value) and out.feeds == x.feeds and out.n == x.n:
+                known = (out.node, out.train, between({node}, [out.node]))
+                pass_through(known[2], x.feeds)
+            self._keep(key, known)
+        return out
 
     # -- parameters and submodules --------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import copy
 import numpy as np
 
 from .._isa import engine
+from .._kernels.step import plain_labels
 from ..errors import DtypeError, LabelError, ShapeError
 from .base import Layout
 from .softmax import walk
@@ -115,13 +116,14 @@ class ClassLoss(LossOp):
 
     def bind(self, y, shape, sample_weight=None):
         """(op, arrays): labels as int64, and weights where some label or sample counts differently from the others."""
-        y = np.asarray(y)
         self._check_classes(shape)
-        if y.dtype.kind not in "iu":
-            raise LabelError(f"{self.name} expected integer class labels, got {y.dtype}")
-        if y.shape != (shape[0], *shape[2:]):
-            raise ShapeError(f"{self.name} expected labels of shape {(shape[0], *shape[2:])}, got {y.shape}")
-        y = np.ascontiguousarray(y, np.int64)
+        if not plain_labels(y, shape):
+            y = np.asarray(y)
+            if y.dtype.kind not in "iu":
+                raise LabelError(f"{self.name} expected integer class labels, got {y.dtype}")
+            if y.shape != (shape[0], *shape[2:]):
+                raise ShapeError(f"{self.name} expected labels of shape {(shape[0], *shape[2:])}, got {y.shape}")
+            y = np.ascontiguousarray(y, np.int64)
         low, high = _engine.label_range(y if y.ndim == 1 else y.reshape(-1))
         inside, ignored = 0 <= low and high < shape[1], self.ignored
         alike = sample_weight is None and self.class_weight is None
@@ -179,9 +181,10 @@ class CrossEntropy(ClassLoss):
         self.alpha, self._soft = smoothing, None
 
     def bind(self, y, shape, sample_weight=None):
-        y = np.asarray(y)
-        if y.dtype.kind == "f":
-            return self._probabilities().bind(y, shape, sample_weight)
+        if not plain_labels(y, shape):
+            y = np.asarray(y)
+            if y.dtype.kind == "f":
+                return self._probabilities().bind(y, shape, sample_weight)
         return super().bind(y, shape, sample_weight)
 
     def _probabilities(self):

@@ -7,7 +7,8 @@ import numpy as np
 
 from .. import threads
 from .._isa import engine
-from ..parameter import Parameter, aligned, flatten, storage_version
+from .._kernels.step import Marks, storage_version
+from ..parameter import Parameter, aligned, flatten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,7 @@ class Flat:
         self.addresses = [a.ctypes.data for a in (self.data, self.grad, *self.moments)]
         self.bytes, self.dtype = self.data.itemsize, self.data.dtype.name
         self.version: int | None = None
+        self.marks = Marks(params)
         self._parts: dict[tuple[int, int, int], Any] = {}
         self.update = engine(self.dtype).update
 
@@ -54,7 +56,11 @@ class Flat:
     def stretches(self) -> list[tuple[int, int, int]]:
         """Count a step for every parameter with a gradient: (first number, end, step count) of the longest stretches of
         such parameters that have done equally many."""
-        at, found, steps, first, last = 0, [], self.steps, 0, 0
+        steps, t = self.steps, self.steps[0]
+        if self.marks.all() and steps.count(t) == len(steps):         # all of them, as ever
+            steps[:] = [t + 1] * len(steps)
+            return [(0, self.data.size, t + 1)]
+        at, found, first, last = 0, [], 0, 0
         for i, p in enumerate(self.params):
             end = at + self.sizes[i]
             t = 0
@@ -145,11 +151,11 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients (or set them to zero)."""
-        for group in self.param_groups:
-            for p in group["params"]:
-                if set_to_none:
-                    p.has_grad = False
-                else:
+        for flat in self._flat:
+            if set_to_none:
+                flat.marks.set(False)
+            else:
+                for p in flat.params:
                     p.grad = 0
 
     def step(self) -> Any:
