@@ -106,9 +106,6 @@ cdef void move_whole(const Augmented* a, const Drawn* d, const pixel_t* x, pixel
         x += rows * cols
 
 
-cdef enum: FETCHED = 4096       # bytes of an image that are asked for ahead: those that follow, the processor asks for itself
-
-
 cdef inline void fetch(const char* x, idx n) noexcept nogil:
     # n bytes that will be read: rows of an epoch's order come from memory.
     cdef idx i
@@ -231,3 +228,4 @@ cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
         cut_out(ctx, a, drawn)
     if a.mix and b.mix:
         mix_pairs(ctx, &a.gather, b.mix)
+    look_ahead(ctx, b)

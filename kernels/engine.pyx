@@ -83,10 +83,23 @@ cdef enum: FORWARD = 1, BACKWARD = 2, REDUCE = 4
 cdef enum: MOST_SLOTS = 16      # gradient slots: fixed, so that no thread count changes a sum
 
 
+cdef inline void ask_ahead(Context* ctx) noexcept nogil:
+    # A row of the next shard, which an epoch's order takes from anywhere in memory: it comes while this shard is worked on.
+    cdef const char* row = ctx.ahead.data + ctx.ahead.index[ctx.ahead_row] * ctx.ahead.row_bytes
+    cdef idx i
+    for i in range(0, least(ctx.ahead.row_bytes, FETCHED), 64):
+        line_prefetch(row + i)
+    ctx.ahead_row += 1
+    if ctx.ahead_row == least(ctx.next + LANES, ctx.n):
+        ctx.ahead = NULL
+
+
 cdef void execute(Code* block, Context* ctx, idx start, idx stop) noexcept nogil:
     cdef idx i
     for i in range(start, stop):
         block.code[i].run(ctx, &block.code[i].args)
+        if ctx.ahead:
+            ask_ahead(ctx)
 
 
 cdef inline idx take_slot(Segment* segment, Context* ctx) noexcept nogil:
@@ -102,11 +115,15 @@ cdef inline idx take_slot(Segment* segment, Context* ctx) noexcept nogil:
 
 cdef void run_segment(Team* team, Segment* segment, Context* ctx) noexcept nogil:
     # Whole slots, shard by shard.
-    cdef idx shard, slot = take_slot(segment, ctx)
+    cdef idx shard, stop, after, slot = take_slot(segment, ctx)
     while slot < ctx.n_slots:
         ctx.slot = <real_t*> (ctx.slots + slot * ctx.slot_bytes)
         ctx.fresh = 1
-        for shard in range(share(team.shards, slot, ctx.n_slots), share(team.shards, slot + 1, ctx.n_slots)):
+        stop = share(team.shards, slot + 1, ctx.n_slots)
+        after = slot + least(ctx.threads, QUEUES)
+        for shard in range(share(team.shards, slot, ctx.n_slots), stop):
+            ctx.next = least((shard + 1 if shard + 1 < stop else share(team.shards, after, ctx.n_slots)) * LANES, ctx.n)
+            ctx.ahead = NULL
             ctx.first = shard * LANES
             ctx.valid = least(LANES, ctx.n - ctx.first)
             ctx.arena = team.arenas[shard if team.n_segments > 1 else ctx.tid]

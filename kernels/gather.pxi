@@ -8,6 +8,7 @@ cdef struct Gather:
     idx scale                   # address of scale[C] then shift[C], or 0; applied to uint8 input
 
 
+cdef enum: FETCHED = 4096       # bytes of an image that are asked for ahead: those that follow, the processor asks for itself
 cdef enum: FROM_U8, FROM_REAL, FROM_SCALED      # what a sample's numbers are: uint8, as they are, or real_t that is scaled
 
 
@@ -52,6 +53,12 @@ cdef inline void to_lanes(Context* ctx, const Gather* f, const char** rows, idx 
             w += LANES
 
 
+cdef inline void look_ahead(Context* ctx, Bound* b) noexcept nogil:
+    # From now on, rows of the next shard are asked for.
+    if b.index and ctx.next < ctx.n:
+        ctx.ahead, ctx.ahead_row = b, ctx.next
+
+
 cdef void gather(Context* ctx, const Args* args) noexcept nogil:
     # The lanes beyond the batch repeat a sample (a function that is not finite at 0 would make a NaN of their gradient of 0)
     # or are zero.
@@ -67,6 +74,7 @@ cdef void gather(Context* ctx, const Args* args) noexcept nogil:
             to_lanes(ctx, f, rows, c, lane_set(scale[c]), lane_set(scale[f.channels + c]), FROM_U8)
         else:
             to_lanes(ctx, f, rows, c, lane_set(1), lane_set(0), FROM_REAL)
+    look_ahead(ctx, b)
 
 
 cdef void scatter(Context* ctx, const Args* args) noexcept nogil:

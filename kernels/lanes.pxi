@@ -140,6 +140,9 @@ cdef struct Context:
     idx slot_bytes, n_slots, stat_row
     idx capacity                # rows of the stash
     idx n, first, valid         # samples: of the batch, before this shard, in this shard
+    idx next                    # first sample of the thread's next shard; n: there is none
+    Bound* ahead                # whose rows of that shard are asked for, one after each instruction: ahead_row is the next
+    idx ahead_row
     int fresh                   # first shard of its slot: write, do not add
     int accumulate              # add to the parameters' gradients
     int tid, threads
