@@ -174,6 +174,32 @@ def test_the_way_that_is_better():
             EarlyStopping(patience=patience)
 
 
+def test_verbose(capsys, tmp_path):
+    """Keras's argument in Keras's place: a line for a stop, restored weights, a file, a rate; nothing by default."""
+    calls = [EarlyStopping("made", 0, 1, 1, "max", restore_best_weights=True),
+             ModelCheckpoint(tmp_path / "{epoch}", "made", 1, True, mode="max"),
+             LearningRateScheduler(lambda epoch, lr: 0.5, 1)]
+    trainer().fit(made(8), 9, 8, callbacks=[Made([1, 3, 2]), *calls])
+    path = tmp_path / "{}"
+    assert capsys.readouterr().out.splitlines() == [
+        "epoch 1: learning rate 0.5", f"epoch 1: saved {path}, made 1".replace("{}", "1"), "epoch 2: learning rate 0.5",
+        f"epoch 2: saved {path}, made 3".replace("{}", "2"), "epoch 3: learning rate 0.5",
+        "epoch 3: stops, made has been no better for 1 epochs", "the weights are those of the best epoch, 2"]
+    trainer().fit(made(8), 9, 8, callbacks=[Made([1, 3, 2]), EarlyStopping("made", mode="max")])
+    assert capsys.readouterr().out == ""
+    for make in (lambda v: EarlyStopping(verbose=v), lambda v: ModelCheckpoint("m", verbose=v),
+                 lambda v: LearningRateScheduler(lambda epoch, lr: lr, v)):
+        for wrong in (2, "yes"):
+            with pytest.raises(ValueError, match="expected verbose of 0 or 1, got"):
+                make(wrong)
+
+
+@pytest.mark.parametrize("arguments", [dict(start_from_epoch=-3), dict(min_delta=NAN), dict(baseline="x")], ids=repr)
+def test_early_stopping_refuses(arguments):
+    with pytest.raises(ValueError, match=f"EarlyStopping: expected {next(iter(arguments))}"):
+        EarlyStopping(**arguments)
+
+
 @pytest.mark.parametrize("callback", [lambda t: EarlyStopping(), lambda t: ModelCheckpoint("m", save_best_only=True),
                                       lambda t: LearningRateScheduler(optim.lr_scheduler.ReduceLROnPlateau(t.optimizer))])
 def test_monitor_of_validation_without_any(callback):
@@ -216,7 +242,7 @@ def test_checkpoint_of_the_best(tmp_path):
     t.fit(made(8), 2, 8, callbacks=[Made([2, 4], True), keep])
     assert io.read(path)[1]["logs"]["made"] == 4
     path.unlink()
-    t.fit(made(8), 2, 8, callbacks=[Made([2, 4], True), ModelCheckpoint(path, "made", True, mode="max",
+    t.fit(made(8), 2, 8, callbacks=[Made([2, 4], True), ModelCheckpoint(path, "made", save_best_only=True, mode="max",
                                                                        initial_value_threshold=5)])
     assert not path.exists()
 
@@ -226,6 +252,12 @@ def test_checkpoint_by_steps(tmp_path):
     t = trainer()
     t.fit(made(40), 2, 8, callbacks=[ModelCheckpoint(tmp_path / "{epoch}-{batch}", save_freq=3)])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["1-3", "2-1", "2-4"]
+
+
+def test_inputs_and_targets_apart():
+    """What Keras and scikit-learn take as two arguments."""
+    with pytest.raises(TypeError, match=r"expected epochs of 1 or more, got ndarray: inputs and targets are one argument, fit"):
+        trainer().fit(*made(8))
 
 
 def test_checkpoint_errors(tmp_path):
@@ -269,7 +301,7 @@ def test_rates_by_a_schedule():
         plateau.step(v)
     t = trainer(0.1)
     own = optim.lr_scheduler.ReduceLROnPlateau(t.optimizer, patience=1)
-    history = t.fit(made(8), len(values), 8, callbacks=[Made(values), LearningRateScheduler(own, "made")])
+    history = t.fit(made(8), len(values), 8, callbacks=[Made(values), LearningRateScheduler(own, monitor="made")])
     assert_allclose(history["learning_rate"], expected)
     assert len(set(expected)) == 3
 

@@ -295,7 +295,7 @@ def test_full_sets(name, shape, n, first):
 def test_dataset_mistakes(rng):
     x, y = rng.integers(0, 256, (6, 3, 4, 4), np.uint8), np.arange(6)
     for images, labels, kind, words in [
-            (x.astype(np.int32), y, lw.DtypeError, "expected uint8 or float32 images, got int32"),
+            (x.astype(np.int32), y, lw.DtypeError, "expected uint8, float32 or float64 images, got int32: convert"),
             (x.astype(np.float16), y, lw.DtypeError, "got float16"),
             (x[:, 0, 0, 0], y, lw.ShapeError, r"expected images \(N, C, H, W\), got shape \(6,\)"),
             (x, y[:5], lw.ShapeError, r"expected 6 labels for 6 images, got shape \(5,\)"),

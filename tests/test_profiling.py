@@ -228,7 +228,7 @@ def test_errors():
         with pytest.raises(ValueError, match="^" + re.escape(message)):
             lw.profile(model, **arguments)
     for arguments, message in [
-            (dict(data=x), "expected (x, y) arrays or a Dataset, got ndarray"),
+            (dict(data=x), "expected (x, y) arrays, a Dataset or an iterable of batches, got ndarray"),
             (dict(data=(x, y), loss=nn.CrossEntropyLoss(reduction="none")),
              "profile: expected a loss that is one number, got LossArray"),
             (dict(data=(x, y), optimizer=optim.LBFGS(models.mlp(1, 4).double().parameters())),

@@ -267,7 +267,7 @@ def test_what_watches_goes_on(tmp_path):
             keep = ModelCheckpoint(folder / "{epoch}", "made", save_best_only=True, mode="min", save_freq="epoch")
             try:
                 t.fit(made(8), 9, 8, rng=1, checkpoint=folder / "run", resume=True, callbacks=[
-                    Made(values, True), early, keep, LearningRateScheduler(plateau, "made"), StopAt(n, "on_epoch_begin")])
+                    Made(values, True), early, keep, LearningRateScheduler(plateau, monitor="made"), StopAt(n, "on_epoch_begin")])
             except Stop:
                 continue
             state = early.state_dict()

@@ -241,14 +241,15 @@ def test_tables_and_lists(rng):
     assert all(r == results[0] for r in results)
     images = rng.integers(0, 256, (4, 1, 2, 2), np.uint8)
     assert_array_equal(Dataset(Table(images), ["a", "b", "a", "b"]).images, images)
-    with pytest.raises(lw.DtypeError, match="float64"):
-        trainer(6).fit((Table(x.astype(float)), y))
-    with pytest.raises(TypeError, match=r"expected \(x, y\) arrays or a Dataset, got Table"):
+    t = trainer(6)
+    t.fit((Table(x.astype(float)), y), 2, 8, rng=1, validation_data=Dataset(x.astype(float), y))
+    assert (t.history["loss"], t.history["val_loss"], t.predict(x.tolist()).tolist()) == results[0]
+    with pytest.raises(TypeError, match=r"expected \(x, y\) arrays, a Dataset or an iterable of batches, got Table"):
         trainer(6).fit(Table(x))
 
 
 def test_pandas(rng):
-    """A DataFrame and a Series, of numbers and of strings."""
+    """A DataFrame and a Series, of numbers, as pandas makes them or float32, and of strings."""
     pandas = pytest.importorskip("pandas", reason="pip install pandas")
     x, names = rng.standard_normal((20, 6)).astype(np.float32), ["no", "yes"] * 10
     frame, series = pandas.DataFrame(x, index=np.arange(20) + 100), pandas.Series(names, index=np.arange(20) + 100)
@@ -258,6 +259,13 @@ def test_pandas(rng):
     t = trainer(6)
     t.fit((frame, (series == "yes").astype(int)), 1)
     assert t.predict(frame).shape == (20, 2) and len(split((frame, series), 0.5)[0][0]) == 10
+    plain = pandas.DataFrame({c: x[:, c].tolist() for c in range(6)}, index=frame.index)
+    assert set(plain.dtypes) == {np.dtype(float)}
+    again = trainer(6)
+    again.fit((plain, (series == "yes").astype(int)), 1)
+    assert again.history["loss"] == t.history["loss"]
+    assert_array_equal(again.predict(plain), t.predict(frame))
+    assert Dataset(plain, series).images.dtype == Dataset(plain.round().astype(int), series).images.dtype == np.float32
 
 
 def test_one_batch(rng):
@@ -330,5 +338,5 @@ def test_batches_that_are_used_up(rng):
     with pytest.raises(lw.NonFiniteError, match="epoch 1, batch 2: the loss is nan"):
         t.fit(((x * [[np.float32(np.nan if i else 1)]], y) for i in range(2)), 1)
     for wrong in "ab", {"x": x}, 3, [x], (x, y, y):
-        with pytest.raises(TypeError, match=r"expected \(x, y\) arrays or a Dataset, got"):
+        with pytest.raises(TypeError, match=r"expected \(x, y\) arrays, a Dataset or an iterable of batches, got"):
             sources.as_source(wrong)

@@ -136,7 +136,8 @@ def update_bn(data: Any, model: Module, batch_size: int = CHUNK) -> None:
             for m in norms:
                 m.momentum = None                       # the mean of all batches since the count was 0
                 m.num_batches_tracked.data[...] = 0
-            for x, y in as_source(data).batches(batch_size, shuffle=False, augment=False):
+            dtype = next((p.dtype for p in model.parameters()), np.float32)
+            for x, y in as_source(data, dtype).batches(batch_size, shuffle=False, augment=False):
                 if len(y) > 1:
                     model(x).numpy()
         finally:

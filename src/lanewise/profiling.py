@@ -158,21 +158,22 @@ def profile(model: Module, data: Data | Sequence[int], loss: LossFn | None = Non
         return _Measurement(model, data, loss, optimizer, min(int(batch_size), len(data)), int(repeats)).profile()
 
 
-def _measurable(data: Data) -> Any:
+def _measurable(data: Data, dtype: Any) -> Any:
     # What can be asked for its first batch and its size.
     from .data.sources import Batches, as_source
-    source = as_source(data)
+    source = as_source(data, dtype)
     if isinstance(source, Batches):
         raise TypeError(f"profile: expected (x, y) arrays or a Dataset, got {type(data).__name__}")
     return source
 
 
 def _data(model: Module, loss: Any, data: Data, n: int) -> Any:
+    number = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
     if not isinstance(data, (tuple, list)) or not data or not all(isinstance(d, (int, np.integer)) for d in data):
-        return _measurable(data)
+        return _measurable(data, number)
     if min(data) < 1:
         raise ValueError(f"profile: expected the shape of a sample, (C, H, W), got {tuple(data)}")
-    rng, number = np.random.default_rng(0), next((p.dtype for p in model.parameters()), np.dtype(np.float32))
+    rng = np.random.default_rng(0)
     x = rng.standard_normal((n, *data)).astype(number)
     out = model(x)
     shape: Any = getattr(out, "shape", ())
@@ -182,7 +183,7 @@ def _data(model: Module, loss: Any, data: Data, n: int) -> Any:
     except (IndexError, TypeError, ValueError) as error:
         raise ValueError(f"profile: expected data (x, y) where labels of classes do not fit the loss, got the shape "
                          f"{tuple(data)}: {error}") from None
-    return _measurable((x, y))
+    return _measurable((x, y), number)
 
 
 @contextmanager

@@ -20,18 +20,33 @@ if TYPE_CHECKING:
     from .._types import File
 
 
-class Monitor(Callback):
-    """A callback that watches one number of the logs, `monitor`; mode "min", "max", or "auto": by its name."""
+def check_verbose(name: str, verbose: Any) -> int:
+    """0 or 1; ValueError for anything else."""
+    if isinstance(verbose, str) or verbose not in (0, 1):
+        raise ValueError(f"{name}: expected verbose of 0 or 1, got {verbose!r}")
+    return int(verbose)
 
-    def __init__(self, monitor: str, mode: str, best: float | None = None) -> None:
+
+class Monitor(Callback):
+    """A callback that watches one number of the logs, `monitor`; mode "min", "max", or "auto": by its name. verbose 1: it says
+    in a line what it does."""
+
+    def __init__(self, monitor: str, mode: str, best: float | None = None, verbose: int = 0) -> None:
         self.name = type(self).__name__
+        self.verbose = check_verbose(self.name, verbose)
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"{self.name}: expected mode 'auto', 'min' or 'max', got {mode!r}")
         self.monitor, self.mode = monitor, direction(monitor) if mode == "auto" else mode
         if self.mode is None:
-            raise ValueError(f"{self.name}: expected mode 'min' or 'max', as the better way is not known of {monitor!r}")
+            raise ValueError(f"{self.name}: expected mode 'min' or 'max', as the better way is not known of {monitor!r} "
+                             f"(known: loss, accuracy, the metrics of Trainer, and each with val_)")
         self._first = (math.inf if self.mode == "min" else -math.inf) if best is None else float(best)
         self.best = self._first
+
+    def say(self, text: str) -> None:
+        """Print a line, if that is wanted."""
+        if self.verbose:
+            print(text, flush=True)
 
     def on_train_begin(self) -> None:
         """ValueError for a number of validation where there is none."""
@@ -57,13 +72,18 @@ class EarlyStopping(Monitor):
     beats `baseline` so. An epoch that does not improve, and is not the first, stops training when the count has reached
     patience. Epochs before start_from_epoch are not looked at. restore_best_weights: at the end, stopped or not, the model
     has the weights of the best epoch, whatever the baseline; after an error it does not. `stopped_epoch`: 0, or the epoch
-    that stopped, from 0; `best_epoch` likewise."""
+    that stopped, from 0; `best_epoch` likewise. verbose 1: a line when it stops and when it restores."""
 
-    def __init__(self, monitor: str = "val_loss", min_delta: float = 0.0, patience: int = 0, mode: str = "auto",
-                 baseline: float | None = None, restore_best_weights: bool = False, start_from_epoch: int = 0) -> None:
-        super().__init__(monitor, mode)
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 0:
-            raise ValueError(f"EarlyStopping: expected patience of 0 or more, got {patience!r}")
+    def __init__(self, monitor: str = "val_loss", min_delta: float = 0.0, patience: int = 0, verbose: int = 0,
+                 mode: str = "auto", baseline: float | None = None, restore_best_weights: bool = False,
+                 start_from_epoch: int = 0) -> None:
+        super().__init__(monitor, mode, verbose=verbose)
+        for name, count in (("patience", patience), ("start_from_epoch", start_from_epoch)):
+            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+                raise ValueError(f"EarlyStopping: expected {name} of 0 or more, got {count!r}")
+        for name, number in (("min_delta", min_delta), ("baseline", 0.0 if baseline is None else baseline)):
+            if isinstance(number, str) or not math.isfinite(number):
+                raise ValueError(f"EarlyStopping: expected {name} to be a number, got {number!r}")
         self.min_delta, self.patience, self.baseline = abs(float(min_delta)), patience, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
         self.wait = self.stopped_epoch = self.best_epoch = 0
@@ -92,10 +112,12 @@ class EarlyStopping(Monitor):
                 self.wait = 0
         elif self.wait >= self.patience and epoch > 0:
             self.stopped_epoch, self.trainer.stop_training = epoch, True
+            self.say(f"epoch {epoch + 1}: stops, {self.monitor} has been no better for {self.wait} epochs")
 
     def on_train_end(self) -> None:
         """Restore the best weights."""
         if self.best_weights is not None:
+            self.say(f"the weights are those of the best epoch, {self.best_epoch + 1}")
             self.model.load_state_dict(self.best_weights)
 
     def state_dict(self) -> dict[str, Any]:
@@ -112,12 +134,12 @@ class ModelCheckpoint(Monitor):
     "{epoch:02d}-{val_loss:.2f}.ckpt"; {batch} (from 1) too, where save_freq is a number of steps and not "epoch".
 
     What lw.load_checkpoint() reads, or with save_weights_only what lw.load() does. save_best_only: only when `monitor` is
-    better than ever, and than initial_value_threshold. Folders are made."""
+    better than ever, and than initial_value_threshold. Folders are made. verbose 1: a line for each file."""
 
-    def __init__(self, filepath: File, monitor: str = "val_loss", save_best_only: bool = False,
+    def __init__(self, filepath: File, monitor: str = "val_loss", verbose: int = 0, save_best_only: bool = False,
                  save_weights_only: bool = False, mode: str = "auto", save_freq: int | str = "epoch",
                  initial_value_threshold: float | None = None) -> None:
-        super().__init__(monitor, mode if save_best_only or mode != "auto" else "min", initial_value_threshold)
+        super().__init__(monitor, mode if save_best_only or mode != "auto" else "min", initial_value_threshold, verbose)
         check_every(self.name, "save_freq", save_freq)
         self.filepath, self.save_best_only, self.save_weights_only = os.fspath(filepath), save_best_only, save_weights_only
         self.save_freq, self.seen = save_freq, 0
@@ -156,6 +178,7 @@ class ModelCheckpoint(Monitor):
             io.save(self.model, path, about)
         else:
             io.save_checkpoint(path, self.model, self.trainer.optimizer, self.trainer.schedule, about)
+        self.say(f"epoch {place['epoch']}: saved {path}" + (f", {self.monitor} {self.best:.5g}" if self.save_best_only else ""))
 
     def state_dict(self) -> dict[str, Any]:
         """The best value, and the steps seen."""
@@ -170,9 +193,11 @@ class LearningRateScheduler(Callback):
     """Sets the learning rate by epochs: schedule(epoch, lr), before each epoch, gives each group's rate from its present
     one; or step() of an optim.lr_scheduler object follows each epoch, a ReduceLROnPlateau's with the number `monitor`.
 
-    Puts "learning_rate", that of the epoch in the first group, into the logs. A schedule by steps is fit(schedule=)."""
+    Puts "learning_rate", that of the epoch in the first group, into the logs. verbose 1: a line for each epoch's rate. A
+    schedule by steps is fit(schedule=)."""
 
-    def __init__(self, schedule: LRScheduler | Callable[..., float], monitor: str = "val_loss") -> None:
+    def __init__(self, schedule: LRScheduler | Callable[..., float], verbose: int = 0, monitor: str = "val_loss") -> None:
+        self.verbose = check_verbose("LearningRateScheduler", verbose)
         if not callable(schedule) and not isinstance(schedule, LRScheduler):
             raise TypeError(f"LearningRateScheduler: expected a function of (epoch, lr) or a schedule of optim.lr_scheduler, "
                             f"got {type(schedule).__name__}")
@@ -196,6 +221,8 @@ class LearningRateScheduler(Callback):
                 raise ValueError(f"LearningRateScheduler: expected a rate of 0 or more from the function, got {lr!r} for "
                                  f"epoch {epoch}")
             group["lr"] = float(lr)
+        if self.verbose:
+            print(f"epoch {epoch + 1}: learning rate {self.trainer.optimizer.param_groups[0]['lr']:.5g}", flush=True)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Note the rate, then step the schedule."""

@@ -93,7 +93,8 @@ def _labels(labels: Array, classes: Sequence[str] | None) -> tuple[Array, list[s
 class Dataset:
     """Images (N, C, H, W), uint8 or float32, and labels (N,): integers, or strings, which become numbers of the sorted names
     (of `classes` where they are given). uint8 stays uint8 in memory and enters a network as (x / 255 - mean) / std per channel;
-    float32 enters as it is. Anything that NumPy makes an array of will do: lists, DataFrames, torch tensors.
+    float32 enters as it is. Anything that NumPy makes an array of will do: lists, DataFrames, torch tensors; numbers that are
+    not in a NumPy array of their own become float32, but for uint8.
 
     A memory-mapped array (np.memmap, np.load(mmap_mode="r")) is not read before its rows are used, nor copied; it must be
     C-contiguous. augment: an Augment that batches() applies. ShapeError, DtypeError or LabelError for arrays that do not fit
@@ -101,9 +102,12 @@ class Dataset:
 
     def __init__(self, images: ArrayLike, labels: ArrayLike, mean: ArrayLike = 0.0, std: ArrayLike = 1.0,
                  classes: Sequence[str] | None = None, augment: Augment | None = None) -> None:
-        mapped, images, labels = isinstance(images, np.memmap), np.asarray(images), np.asarray(labels)
+        mapped, given, images, labels = isinstance(images, np.memmap), images, np.asarray(images), np.asarray(labels)
+        if not isinstance(given, np.ndarray) and images.dtype.kind in "iufb" and images.dtype != np.uint8:
+            images = images.astype(np.float32)
         if images.dtype not in (np.uint8, np.float32, np.float64):
-            raise DtypeError(f"Dataset expected uint8 or float32 images, got {images.dtype}")
+            raise DtypeError(f"Dataset expected uint8, float32 or float64 images, got {images.dtype}: convert them with "
+                             f"images.astype(np.float32)")
         if images.ndim < 2:
             raise ShapeError(f"Dataset expected images (N, C, H, W), got shape {images.shape}")
         if labels.shape != images.shape[:1]:
@@ -115,6 +119,7 @@ class Dataset:
                              f"{images.strides} for shape {images.shape}: use subset() for some of its rows")
         self.labels, self.classes = _labels(labels, classes)
         self._array = np.ascontiguousarray(images)
+        self._casts: dict[Any, Array] = {}              # the array in another number type, for this Dataset and its subsets
         self._rows: Array | None = None
         self._n_classes: int | None = None
         self.scale: tuple[float, ...] | None = None
@@ -197,6 +202,18 @@ class Dataset:
             std = np.where(own[1] > 0, own[1], 1) if std is None else std
         new = copy.copy(self)
         new._set_scale(mean, std)
+        return new
+
+    def of_type(self, dtype: Any) -> Dataset:
+        """The same images in the floating-point type of a network: float32 for float64 and back. uint8 images are for any
+        network, and a memory map stays as it is."""
+        array, dtype = self._array, np.dtype(dtype)
+        if array.dtype.kind != "f" or array.dtype == dtype or isinstance(array, np.memmap):
+            return self
+        if dtype not in self._casts:
+            self._casts[dtype] = array.astype(dtype)
+        new = copy.copy(self)
+        new._array = self._casts[dtype]
         return new
 
     def batch(self, index: ArrayLike | None = None) -> tuple[Batch, Array]:

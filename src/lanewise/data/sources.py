@@ -18,12 +18,21 @@ if TYPE_CHECKING:
     from .._types import Array, Seed
 
 
+def of_type(x: Any, dtype: Any) -> Any:
+    """An array of floating-point numbers, or what NumPy makes one of, in the type of a network; anything else as it is, and a
+    memory map too, which stays where it is."""
+    if hasattr(x, "as_leaf") or isinstance(x, np.memmap):
+        return x
+    x = np.asarray(x)
+    return x.astype(dtype) if x.dtype in (np.float32, np.float64) and x.dtype != dtype else x
+
+
 class Arrays:
     """(x, y) arrays as batches: what a Dataset does, for any kind of target."""
 
-    def __init__(self, x: Any, y: ArrayLike) -> None:
-        (_, _, self.scale, *_), feed = leaf(np.asarray(x) if isinstance(x, Batch) else x)
-        self.x, self.y = feed.array, np.asarray(y)
+    def __init__(self, x: Any, y: ArrayLike, dtype: Any) -> None:
+        (_, _, self.scale, *_), feed = leaf(of_type(np.asarray(x) if isinstance(x, Batch) else x, dtype))
+        self.x, self.y = feed.array, of_type(y, dtype)
         if self.y.shape[:1] != self.x.shape[:1]:
             raise ShapeError(f"expected as many targets as inputs ({len(self.x)}), got targets of shape {self.y.shape}")
 
@@ -40,8 +49,8 @@ class Arrays:
 class Batches:
     """An iterable of batches (x, y), a DataLoader for example: taken as they come, anew for each pass."""
 
-    def __init__(self, source: Iterable[Any]) -> None:
-        self.source = source
+    def __init__(self, source: Iterable[Any], dtype: Any) -> None:
+        self.source, self.dtype = source, dtype
 
     def batches(self, batch_size: int | None = None, shuffle: bool = True, rng: Seed = None,
                 augment: bool = True) -> Iterator[tuple[Any, Array]]:
@@ -52,7 +61,7 @@ class Batches:
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise TypeError(f"batch {number}: expected a pair (x, y), got {type(pair).__name__}")
             x, y = pair
-            x, y = x if hasattr(x, "as_leaf") else np.asarray(x), np.asarray(y)
+            x, y = of_type(x, self.dtype), of_type(y, self.dtype)
             if y.shape[:1] != x.shape[:1]:
                 raise ShapeError(f"batch {number}: expected as many targets as inputs, got shapes {x.shape} and {y.shape}")
             yield x, y
@@ -62,18 +71,20 @@ class Batches:
                 "__iter__ starts anew" if iter(self.source) is self.source else "the iterable is empty"))
 
 
-def as_source(data: Any) -> Any:
-    """A Dataset, (x, y) arrays or an iterable of batches, as something with batches(); TypeError for anything else."""
+def as_source(data: Any, dtype: Any = np.float32) -> Any:
+    """A Dataset, (x, y) arrays or an iterable of batches, as something with batches() of inputs for a network of the number
+    type `dtype`; TypeError for anything else."""
     if isinstance(data, Dataset):
-        return data
+        return data.of_type(dtype)
     if isinstance(data, (tuple, list)):
         if isinstance(data, list) and data and all(isinstance(pair, tuple) and len(pair) == 2 for pair in data):
-            return Batches(data)
+            return Batches(data, dtype)
         if len(data) == 2:
-            return Arrays(*data)
+            x, y = data
+            return Arrays(x, y, dtype)
     elif hasattr(data, "__iter__") and not isinstance(data, (str, bytes, dict)) and not hasattr(data, "__array__"):
-        return Batches(data)
-    raise TypeError(f"expected (x, y) arrays or a Dataset, got {type(data).__name__}")
+        return Batches(data, dtype)
+    raise TypeError(f"expected (x, y) arrays, a Dataset or an iterable of batches, got {type(data).__name__}")
 
 
 def count_batches(source: Any, batch_size: int) -> int | None:
