@@ -105,7 +105,7 @@ class Trainer:
             raise ValueError("Trainer.fit: expected an optimizer, got none")
         self._check_loss()
         for name, value in (("epochs", epochs), ("accumulate", accumulate)):
-            if hasattr(value, "__len__"):
+            if hasattr(value, "__array__") or isinstance(value, (list, tuple)):
                 raise TypeError(f"Trainer.fit: expected {name} of 1 or more, got {type(value).__name__}: inputs and targets are "
                                 f"one argument, fit((x, y))")
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
