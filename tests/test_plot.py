@@ -71,7 +71,7 @@ def test_classes(rng, n):
 def test_history():
     """A panel for each measure with training and validation in it, the learning rate last."""
     record = {"loss": [3.0, 2.0, 1.0], "accuracy": [0.1, 0.2, 0.3], "val_loss": [2.5, 2.0], "val_accuracy": [],
-              "lr": [1, 0.1, 1e-3], "seconds": [1, 1, 1], "f1": [0.5, 0.5, 0.6]}
+              "learning_rate": [1, 0.1, 1e-3], "seconds": [1, 1, 1], "f1": [0.5, 0.5, 0.6]}
     figure = plot.history(record)
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["loss", "accuracy", "f1", "learning rate"]
     loss, accuracy, _, rate = figure.axes
@@ -84,6 +84,24 @@ def test_history():
     x, y = np.zeros((8, 1, 4, 4), np.float32), np.arange(8)
     trainer.fit((x, y), epochs=2, validation_data=(x, y))
     assert all(len(ax.lines) in (1, 2) for ax in plot.history(trainer).axes)
+
+
+@pytest.mark.parametrize("way", ["schedule", "callback"])
+def test_history_of_a_schedule(way):
+    """What fit() records of a schedule, or of a LearningRateScheduler, is the picture's last panel."""
+    model = models.mlp(1, 4)
+    trainer = lw.Trainer(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), 0.1))
+    x, y = np.zeros((8, 1, 4, 4), np.float32), np.arange(8)
+    if way == "schedule":
+        trainer.fit((x, y), 3, 4, schedule=optim.lr_scheduler.ExponentialLR(trainer.optimizer, 0.1))
+        rates = [1e-2, 1e-4, 1e-6]                      # of the second of each epoch's two steps
+    else:
+        trainer.fit((x, y), 3, callbacks=[lw.callbacks.LearningRateScheduler(lambda epoch, lr: 10.0 ** -epoch)])
+        rates = [1, 0.1, 0.01]
+    assert_allclose(trainer.history["learning_rate"], rates)
+    rate = plot.history(trainer).axes[-1]
+    assert rate.get_title(loc="left") == "learning rate" and rate.get_yscale() == "log"
+    assert_allclose(rate.lines[0].get_ydata(), rates)
 
 
 def shown(ax):

@@ -194,6 +194,7 @@ class _Run:
         self.trainer, self.hooks, self.backup, self.steps, self.accumulate = trainer, hooks, backup, steps, accumulate
         self.validation_data, self.groups = validation_data, groups
         self.interrupt: Any = None
+        self.rate = trainer.optimizer.param_groups[0]["lr"]     # of the last step, in the first group
 
     def epoch(self, place: Place) -> Place:
         """Train from `place` to the end of its epoch; where the next one begins."""
@@ -221,6 +222,8 @@ class _Run:
             if t.stop_training:
                 break
         logs = place.measured()
+        if t.schedule is not None:
+            logs["learning_rate"] = self.rate
         seconds = time.perf_counter() - place.began
         if self.validation_data is not None:
             hooks.call("on_test_begin")
@@ -255,6 +258,7 @@ class _Run:
             raise NonFiniteError(f"epoch {place.epoch + 1}, batch {place.step + 1}{of}: {error}") from None
         t.optimizer.step()
         if t.schedule is not None:
+            self.rate = t.optimizer.param_groups[0]["lr"]
             t.schedule.step()
         place.step += 1
         return size

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from ..train import Trainer
 
 
+RATE = "learning_rate"
+
+
 def history(history: Mapping[str, Sequence[float]] | Trainer, fig: Figure | None = None) -> Figure:
-    """Learning curves, a panel for the loss, one for each measure beside it, one for the learning rate "lr" where it is
-    recorded; the Figure.
+    """Learning curves, a panel for the loss, one for each measure beside it, one for "learning_rate" where it is
+    recorded, as fit() does with a schedule or a LearningRateScheduler; the Figure.
 
     `history`: a dict of lists, a number an epoch, as Trainer.fit gives it, or a Trainer; "val_x" is drawn with "x", and empty
     lists and "seconds" are left out. A list that is shorter than the longest belongs to the last epochs."""
@@ -31,23 +34,23 @@ def history(history: Mapping[str, Sequence[float]] | Trainer, fig: Figure | None
         raise ValueError("history: expected at least one epoch, got none")
     epochs = max(map(len, curves.values()))
     names = list(dict.fromkeys(k[4:] if k.startswith("val_") else k for k in curves))
-    names.sort(key=lambda k: (k != "loss", k == "lr"))
+    names.sort(key=lambda k: (k != "loss", k == RATE))
     fig = figure(fig, *((6.0, 3.2) if len(names) < 3 else (3.0 * len(names), 3.0)))
     for ax, name in zip(fig.subplots(1, len(names), squeeze=False)[0], names):
         axes(ax)
         for key, colour, label in ((name, BLUE, "training"), ("val_" + name, ORANGE, "validation")):
             if key in curves:
                 y = curves[key]
-                ax.plot(np.arange(epochs - len(y), epochs) + 1, y, color=GREEN if name == "lr" else colour, linewidth=1.5,
+                ax.plot(np.arange(epochs - len(y), epochs) + 1, y, color=GREEN if name == RATE else colour, linewidth=1.5,
                         marker="o" if epochs <= 30 else "", markersize=3, label=label)
-        if name == "lr":
+        if name == RATE:
             if curves[name].min() > 0 and curves[name].max() > 30 * curves[name].min():
                 ax.set_yscale("log")
         elif "val_" + name in curves:
             ax.legend(frameon=False, fontsize=TEXT - 1)
         ax.xaxis.get_major_locator().set_params(integer=True, nbins=6)
         ax.set_xlabel("epoch", fontsize=TEXT)
-        title(ax, "learning rate" if name == "lr" else name)
+        title(ax, "learning rate" if name == RATE else name)
     return fig
 
 
