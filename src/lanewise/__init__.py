@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 from . import nn, optim
 from .arithmetic import abs, exp, log, matmul, sqrt, stack
 from .errors import DataError, DtypeError, GradientError, LabelError, NonFiniteError, RangeError, ShapeError, WeightsError
-from .graph import concat, tensor
+from .graph import Value, concat, tensor
 from .nodes.conv import set_winograd
 from .rng import manual_seed
 from .summary import conv_output_size, receptive_field, same_padding, summary
 from .threads import get_num_threads, set_num_threads
 
 __all__ = ["CNNClassifier", "CNNRegressor", "DataError", "DtypeError", "Ensemble", "GradientError", "LabelError",
-           "MLPClassifier", "MLPRegressor", "NonFiniteError", "RangeError", "ShapeError", "Trainer", "WeightsError", "abs",
+           "MLPClassifier", "MLPRegressor", "NonFiniteError", "RangeError", "ShapeError", "Trainer", "Value", "WeightsError", "abs",
            "average_weights", "callbacks", "checks", "concat", "conv_output_size", "data", "elementwise", "estimators", "exp",
            "get_num_threads", "load", "load_checkpoint", "log", "manual_seed", "matmul", "metrics", "models", "nn", "onnx",
            "ops", "optim", "plot", "profile", "read", "receptive_field", "same_padding", "save", "save_checkpoint",

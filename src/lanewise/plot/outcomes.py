@@ -114,7 +114,7 @@ def mistakes(source: Any, data: Data, n: int = 12, cols: int | None = None, name
         return fig
     captions = [f"{p[i, found[i]]:.2f} {names[found[i]]}\n{p[i, labels[i]]:.2f} {names[labels[i]]}" for i in worst]
     fig = captioned(fig, pictures("mistakes", images[worst], mean, std), captions, cols, 2)
-    fig.suptitle(f"{len(wrong):,} mistakes in {len(rows):,}: predicted above, true below, with probabilities", x=0.01,
+    fig.suptitle(f"{len(wrong):,} mistake{'s' * (len(wrong) != 1)} in {len(rows):,}: predicted above, true below, with probabilities", x=0.01,
                  ha="left", fontsize=TEXT)
     return fig
 
