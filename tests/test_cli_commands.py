@@ -190,7 +190,8 @@ def test_export(saved, floats):
     said = run("export", saved, "m.onnx")
     assert (said.exit_code, said.output) == (0, "saved     m.onnx: 1x28x28 images, 10 classes, 44,426 parameters\n")
     assert runtime.InferenceSession("m.onnx").run(None, {"input": test.images})[0] == pytest.approx(ours, abs=1e-3)
-    assert run("export", saved, "one.onnx", "--batch", 1, "--opset", 18).exit_code == 0
+    found = parsed(run("export", saved, "one.onnx", "--batch", 1, "--opset", 18, "--json"))
+    assert (found["file"], found["format"], found["opset"], found["batch"]) == ("one.onnx", "onnx", 18, 1)
     assert runtime.InferenceSession("one.onnx").get_inputs()[0].shape == [1, 1, 28, 28]
     assert run("export", floats[0], "f.onnx").exit_code == 0
     assert runtime.InferenceSession("f.onnx").get_inputs()[0].type == "tensor(float)"
@@ -232,6 +233,16 @@ def test_profile(saved, folder):
 
 
 # -- data ---------------------------------------------------------------------------------------------------------------
+
+def test_export_and_fetch_as_json(saved, folder):
+    """Which file in which format; which set and where; nothing else on the standard output."""
+    found = parsed(run("export", saved, "m.npz", "--json"))
+    assert found == dict(file="m.npz", format="npz", model=str(saved), shape=[1, 28, 28], classes=10, parameters=44426,
+                         bytes=(folder / "m.npz").stat().st_size)
+    found = parsed(run("data", "fetch", "fashion-mnist-mini", "--json"))
+    assert found == dict(name="fashion-mnist-mini", state="in the package", folder=None, fetched=False, shape=[1, 28, 28],
+                         parts=dict(training=3000, test=1000))
+
 
 def test_data(folder, monkeypatch):
     """Where sets are, what is in one; downloads without pooch are one sentence."""

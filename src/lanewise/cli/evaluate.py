@@ -14,7 +14,7 @@ MEASURES = ("precision", "recall", "f1")
 
 @click.command(context_settings=HELP, epilog="""\b
 Examples:
-  lanewise evaluate lanewise-model.safetensors --data fashion-mnist-mini
+  lanewise evaluate lanewise-model.safetensors --data mnist --threads 1
   lanewise evaluate lanewise-model.safetensors --data photos/test --json
   lanewise evaluate lanewise-model.safetensors --data photos \\
       --part validation --confusion confusion.png""")

@@ -10,7 +10,7 @@ from ..data import Augment
 from ..errors import DataError
 from .options import AugmentType, Sizes
 
-OUTSIDE = ("config", "save-config", "resume", "help")      # options of a call, not of what is called
+OUTSIDE = ("config", "save-config", "resume", "json", "help")      # options of a call, not of what is called
 
 
 def options(command):

@@ -1,7 +1,9 @@
 """lanewise train."""
 import math
 import os
+import sys
 import time
+from contextlib import redirect_stdout
 
 import click
 import numpy as np
@@ -15,7 +17,7 @@ from ..train import Trainer
 from . import saved, settings, sources
 from .machine import machine
 from .main import HELP
-from .options import SIZE, AugmentType, dims, finite, threads_option, writable
+from .options import SIZE, AugmentType, dims, emit, finite, json_option, threads_option, writable
 
 # set: (model, epochs, batch size, rate for Adam, rate for SGD); the rates are the top of a one-cycle schedule
 DEFAULTS = {"fashion-mnist-mini": ("lenet5", 20, 32, 3e-3, 0.05), "fashion-mnist": ("lenet5", 10, 128, 6e-3, 0.1),
@@ -71,10 +73,13 @@ Examples:
   lanewise train
   lanewise train --data mnist --epochs 3 --output digits.safetensors
   lanewise train --data cifar-10 --optimizer sgd --lr 0.05 --threads 2
+  lanewise train --model resnet8 --batch-size 64
   lanewise train --data photos --size 32 --augment shift=2,flip,rotate=10
   lanewise train --validation 0.2 --early-stopping 3 --csv-log log.csv
-  lanewise train --epochs 200 --checkpoint run.ckpt --resume
-  lanewise train --config run.toml --seed 1""")
+  lanewise train --epochs 200 --checkpoint run.ckpt --every 500 --resume
+  lanewise train --tensorboard events --json > result.json
+  lanewise train --epochs 30 --save-config run.json
+  lanewise train --config run.json --seed 1""")
 @click.option("--data", "name", default="fashion-mnist-mini", show_default=True, metavar="NAME|PATH",
               help=f"{sources.HELP} The first name is inside the package, README.md says how to get the others.")
 @click.option("--size", type=SIZE, metavar="H[xW]", help="Resize the images of a folder to this height and width.")
@@ -116,9 +121,20 @@ Examples:
                                            "the command line wins.")
 @click.option("--save-config", type=click.Path(dir_okay=False), metavar="FILE",
               help="Write the options of this run as JSON, for --config.")
-def train(name, size, validation, augment, model, epochs, batch_size, optimizer, lr, early_stopping, seed, checkpoint, every,
-          resume, csv_log, tensorboard, output, save_config):
+@json_option
+def train(as_json, **options):
     """Train a network on images and save it."""
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):
+        found, code = _train(**options)
+    if as_json:
+        emit(found)
+    if code:
+        raise SystemExit(code)
+
+
+def _train(name, size, validation, augment, model, epochs, batch_size, optimizer, lr, early_stopping, seed, checkpoint, every,
+           resume, csv_log, tensorboard, output, save_config):
+    """(what --json prints, exit status)."""
     start = time.perf_counter()
     _check_files(output, checkpoint, every, resume, csv_log, tensorboard, save_config)
     parts = sources.load(name, size)
@@ -178,8 +194,11 @@ def train(name, size, validation, augment, model, epochs, batch_size, optimizer,
                f"{time.perf_counter() - start:.2f} s in all")
     if checkpoint and code == 130:
         click.echo(f"go on     with the same command and --resume, from {checkpoint}")
-    if code:
-        raise SystemExit(code)
+    kept = {k: trainer.history[k][-1] for k in ("loss", "accuracy") if trainer.history.get(k)}
+    return dict(model=output, history=history, checkpoint=checkpoint, data=name, network=model,
+                parameters=saved.parameters(net), epochs=len(trainer.history.get("loss", ())), images=report.done,
+                seconds=seconds, stopped=ended,
+                metrics={"training": kept or None, **{part: results.get(part) for part in LABEL}}), code
 
 
 def _fit(trainer, stopping, *args, **kw):
