@@ -89,6 +89,14 @@ def plain(value):
     return "x".join(map(str, value)) if isinstance(value, tuple) else value
 
 
+def text(value):
+    """A plain() value as the command line has it, None for an option that is not given."""
+    if isinstance(value, dict):
+        return ",".join(k if v is True else f"{k}={':'.join(map(str, v)) if isinstance(v, list) else v}"
+                        for k, v in value.items()) or "''"
+    return None if value is None else str(value)
+
+
 def write(path, values):
     """Write {option: value} as JSON that --config reads, whole."""
     io.save_json(path, {name.replace("_", "-"): plain(value) for name, value in values.items() if value is not None})

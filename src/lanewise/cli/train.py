@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import data, io, nn, optim
 from ..callbacks import Callback, CSVLogger, EarlyStopping, ProgressBar, TensorBoard
-from ..errors import DataError, NonFiniteError, ShapeError
+from ..errors import DataError, NonFiniteError, ShapeError, WeightsError
 from ..models import MODELS
 from ..rng import manual_seed
 from ..train import Trainer
@@ -55,17 +55,24 @@ class Settings(Callback):
 
     def check(self, path):
         """ValueError for the checkpoint of a run of other options, DataError for one that is not the command's."""
+        found, place = self.read(path)
+        for name, value in self.options.items():
+            if found.get(name) != value:
+                option, (was, now) = f"--{name.replace('_', '-')}", map(settings.text, (found.get(name), value))
+                raise ValueError(f"{path}: expected {f'{option} {was}, with' if was else f'no {option}, without'} which the run "
+                                 f"began, got {now or f'no {option}'}")
+        return place
+
+    @classmethod
+    def read(cls, path):
+        """(options, place) of the run in a checkpoint. DataError for one that is not the command's."""
         run = io.read(path)[1].get("metadata")
         states = run.get("callbacks") if isinstance(run, dict) else None
-        found = next((state for name, state in states or () if name == type(self).__name__), None)
+        found = next((state for name, state in states or () if name == cls.__name__), None)
         if found is None:
             raise DataError(f"{path}: expected the checkpoint of a run, which 'lanewise train --checkpoint' writes, got "
                             f"another file")
-        for name, value in self.options.items():
-            if found.get(name) != value:
-                raise ValueError(f"{path}: expected --{name.replace('_', '-')} {found.get(name)}, with which the run "
-                                 f"began, got {value}")
-        return run["place"]
+        return found, run["place"]
 
 
 @click.command(context_settings=HELP, epilog="""\b
@@ -136,7 +143,7 @@ def _train(name, size, validation, augment, model, epochs, batch_size, optimizer
            resume, csv_log, tensorboard, output, save_config):
     """(what --json prints, exit status)."""
     start = time.perf_counter()
-    _check_files(output, checkpoint, every, resume, csv_log, tensorboard, save_config)
+    _check_files(name, output, checkpoint, every, resume, csv_log, tensorboard, save_config)
     parts = sources.load(name, size)
     training, validation = _split(parts, name, validation, early_stopping, seed)
     measured = {part: parts[part] for part in ("validation", "test") if part in parts}
@@ -154,7 +161,7 @@ def _train(name, size, validation, augment, model, epochs, batch_size, optimizer
         optim.SGD(net.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
     schedule = optim.OneCycleLR(opt, lr, total_steps=epochs * -(-len(training) // batch_size))
     trainer, training = Trainer(net, nn.CrossEntropyLoss(), opt), training.augmented(augment)
-    report, run = Lines(unit="images"), Settings(chosen)
+    report, run = Lines(unit="images"), Settings({**chosen, "csv_log": csv_log, "tensorboard": tensorboard})
     stopping = EarlyStopping("val_loss", patience=early_stopping, restore_best_weights=True) if early_stopping else None
     place = run.check(checkpoint) if resume and os.path.exists(checkpoint) else None
     counts = [f"{len(training):,}", *(f"{len(d):,} {part}" for part, d in measured.items())]
@@ -183,8 +190,7 @@ def _train(name, size, validation, augment, model, epochs, batch_size, optimizer
     for part, result in results.items():
         click.secho(f"{LABEL[part]:<10}accuracy {100 * result['accuracy']:.2f} %, loss {result['loss']:.4f}",
                     bold=part == last or None)
-    history = output[:-len(".safetensors")] if output.endswith(".safetensors") else output
-    history += ".history.json"
+    history = beside(output)
     io.save(net, output, saved.about(training, model))
     io.save_json(history, {**{k: settings.plain(v) for k, v in chosen.items()}, "machine": machine(), "initial_loss": first,
                            "seconds": seconds, "test": results.get("test"), "validated": results.get("validation"),
@@ -214,15 +220,33 @@ def _fit(trainer, stopping, *args, **kw):
     return f"early after epoch {stopping.stopped_epoch + 1}: the weights of epoch {stopping.best_epoch + 1} are kept", 0
 
 
-def _check_files(output, checkpoint, every, resume, csv_log, tensorboard, save_config):
+def beside(output):
+    """The history's file, beside the weights'."""
+    return (output[:-len(".safetensors")] if output.endswith(".safetensors") else output) + ".history.json"
+
+
+def _check_files(name, output, checkpoint, every, resume, csv_log, tensorboard, save_config):
     """All that would fail after the training fails now."""
     if (resume or every) and not checkpoint:
         raise click.UsageError(f"{'--resume' if resume else '--every'} expected --checkpoint FILE beside it.")
     named = {"--output": output, "--checkpoint": checkpoint, "--csv-log": csv_log, "--save-config": save_config}
+    taken = {}
+    for option, path in {"--data": name if os.path.exists(name) else None, "--tensorboard": tensorboard, **named,
+                         "the history of --output": beside(output)}.items():
+        if path:
+            other = taken.setdefault(os.path.normcase(os.path.realpath(path)), option)
+            if other != option:
+                raise click.UsageError(f"{option} expected another file than {other}, got {path} for both.")
     for option, path in named.items():
         if path:
             writable(option, path)
+    writable("--output", beside(output))
     if checkpoint and not resume and os.path.exists(checkpoint):
+        try:
+            Settings.read(checkpoint)
+        except (DataError, WeightsError):
+            raise DataError(f"--checkpoint {checkpoint}: expected a file to write a run into, got another file that is there "
+                            f"already: give another name, or remove it") from None
         raise DataError(f"--checkpoint {checkpoint}: there is a run in it: give --resume to go on from it, or remove it to "
                         f"begin anew")
     if tensorboard:
