@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
-from cli_case import COMMAND, folder, history, mistake, picture, run, saved, terminal  # noqa: F401  fixtures are used by name
+from cli_case import COMMAND, archive, folder, history, mistake, picture, run, saved, terminal  # noqa: F401  fixtures by name
 from PIL import Image
 
 import lanewise as lw
@@ -168,6 +168,25 @@ def test_train_mistakes(folder, monkeypatch):
     assert os.listdir() == ["file"]
     mistake(run("trian"), 2, "trian")
     mistake(run("--nonsense"), 2, "--nonsense")
+
+
+def test_one_file_for_two(folder):
+    """Whatever way it is written; nothing is left behind, and nothing lost."""
+    os.symlink(folder, folder / "link")
+    archive("set.npz", 60)
+    kept = (folder / "set.npz").read_bytes()
+    for args, words in [
+            (["--checkpoint", "a", "--output", "./a"], "--checkpoint expected another file than --output, got a for both"),
+            (["--csv-log", "link/a", "--output", "a"], "--csv-log expected another file than --output, got link/a for both"),
+            (["--csv-log", "a", "--checkpoint", folder / "a"], "--csv-log expected another file than --checkpoint"),
+            (["--csv-log", "m.history.json", "--output", "m.safetensors"],
+             "the history of --output expected another file than --csv-log, got m.history.json for both"),
+            (["--checkpoint", "m.history.json", "--output", "m"], "the history of --output expected another file than --check"),
+            (["--save-config", "a", "--checkpoint", "a"], "--save-config expected another file than --checkpoint"),
+            (["--tensorboard", "a", "--csv-log", "a"], "--csv-log expected another file than --tensorboard"),
+            (["--data", "set.npz", "--output", "set.npz"], "--output expected another file than --data")]:
+        mistake(run("train", *args), 2, words, "--help'")
+    assert sorted(os.listdir()) == ["link", "set.npz"] and (folder / "set.npz").read_bytes() == kept
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the superuser may write everywhere; run as another user")

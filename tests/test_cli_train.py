@@ -232,47 +232,6 @@ def test_files_that_cannot_be_written(folder):
     assert os.listdir() == ["file"]
 
 
-def test_one_file_for_two(folder):
-    """Whatever way it is written; nothing is left behind, and nothing lost."""
-    os.symlink(folder, folder / "link")
-    archive("set.npz", 60)
-    kept = (folder / "set.npz").read_bytes()
-    for args, words in [
-            (["--checkpoint", "a", "--output", "./a"], "--checkpoint expected another file than --output, got a for both"),
-            (["--csv-log", "link/a", "--output", "a"], "--csv-log expected another file than --output, got link/a for both"),
-            (["--csv-log", "a", "--checkpoint", folder / "a"], "--csv-log expected another file than --checkpoint"),
-            (["--csv-log", "m.history.json", "--output", "m.safetensors"],
-             "the history of --output expected another file than --csv-log, got m.history.json for both"),
-            (["--checkpoint", "m.history.json", "--output", "m"], "the history of --output expected another file than --check"),
-            (["--save-config", "a", "--checkpoint", "a"], "--save-config expected another file than --checkpoint"),
-            (["--tensorboard", "a", "--csv-log", "a"], "--csv-log expected another file than --tensorboard"),
-            (["--data", "set.npz", "--output", "set.npz"], "--output expected another file than --data")]:
-        mistake(run("train", *args), 2, words, "--help'")
-    assert sorted(os.listdir()) == ["link", "set.npz"] and (folder / "set.npz").read_bytes() == kept
-
-
-def test_logs_of_a_run_that_goes_on():
-    """A log that the run had and that is missing now."""
-    archive("set.npz", 60)
-    args = ["train", "--data", "set.npz", "--epochs", 1, "--checkpoint", "run.ckpt", "--resume"]
-    logs = ["--csv-log", "log.csv", "--tensorboard", "events"]
-    assert run(*args, *logs).exit_code == 0 and run(*args, *logs).exit_code == 0
-    mistake(run(*args, *logs[2:]), 1, "run.ckpt: expected --csv-log log.csv, with which the run began, got no --csv-log")
-    mistake(run(*args, *logs[:2]), 1, "expected --tensorboard events, with which the run began, got no --tensorboard")
-    mistake(run(*args, *logs, "--csv-log", "b.csv"), 1, "expected --csv-log log.csv, with which the run began, got b.csv")
-    assert not os.path.exists("b.csv")
-
-
-def test_validation_of_a_run_that_goes_on():
-    """Of a set in two parts, where none validates unless it is asked for."""
-    args = ["train", "--epochs", 1, "--checkpoint", "run.ckpt", "--resume"]
-    assert run(*args, "--validation", 0.2).exit_code == 0
-    mistake(run(*args), 1, "run.ckpt: expected --validation 0.2, with which the run began, got no --validation")
-    os.remove("run.ckpt")
-    assert run(*args).exit_code == 0
-    mistake(run(*args, "--validation", 0.2), 1, "expected no --validation, without which the run began, got 0.2")
-
-
 # -- files of settings --------------------------------------------------------------------------------------------------
 
 TOML = """epochs = 2
@@ -408,3 +367,25 @@ def test_resume_mistakes(folder):
     assert (folder / "run.ckpt").read_text() == "a letter"
     mistake(run("train", "--resume"), 2, "--resume expected --checkpoint FILE beside it")
     mistake(run("train", "--every", 3), 2, "--every expected --checkpoint FILE beside it")
+
+
+def test_logs_of_a_run_that_goes_on():
+    """A log that the run had and that is missing now."""
+    archive("set.npz", 60)
+    args = ["train", "--data", "set.npz", "--epochs", 1, "--checkpoint", "run.ckpt", "--resume"]
+    logs = ["--csv-log", "log.csv", "--tensorboard", "events"]
+    assert run(*args, *logs).exit_code == 0 and run(*args, *logs).exit_code == 0
+    mistake(run(*args, *logs[2:]), 1, "run.ckpt: expected --csv-log log.csv, with which the run began, got no --csv-log")
+    mistake(run(*args, *logs[:2]), 1, "expected --tensorboard events, with which the run began, got no --tensorboard")
+    mistake(run(*args, *logs, "--csv-log", "b.csv"), 1, "expected --csv-log log.csv, with which the run began, got b.csv")
+    assert not os.path.exists("b.csv")
+
+
+def test_validation_of_a_run_that_goes_on():
+    """Of a set in two parts, where none validates unless it is asked for."""
+    args = ["train", "--epochs", 1, "--checkpoint", "run.ckpt", "--resume"]
+    assert run(*args, "--validation", 0.2).exit_code == 0
+    mistake(run(*args), 1, "run.ckpt: expected --validation 0.2, with which the run began, got no --validation")
+    os.remove("run.ckpt")
+    assert run(*args).exit_code == 0
+    mistake(run(*args, "--validation", 0.2), 1, "expected no --validation, without which the run began, got 0.2")

@@ -19,7 +19,7 @@ Examples:
   lanewise evaluate lanewise-model.safetensors --data photos \\
       --part validation --confusion confusion.png""")
 @click.argument("model", type=click.Path(dir_okay=False))
-@click.option("--data", "where", required=True, metavar="NAME|PATH", help=sources.HELP)
+@click.option("--data", "where", type=sources.TYPE, required=True, metavar="NAME|PATH", help=sources.HELP)
 @click.option("--part", type=click.Choice(sources.ORDER),
               help="Of data in parts, this one.  [default: test, else validation, else all there is]")
 @click.option("--confusion", type=click.Path(dir_okay=False), metavar="FILE",

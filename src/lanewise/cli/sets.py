@@ -69,7 +69,7 @@ def fetch(name, as_json):
 Examples:
   lanewise data show fashion-mnist-mini --json
   lanewise data show photos --size 32 --plot samples.png""")
-@click.argument("where", metavar="NAME|PATH")
+@click.argument("where", metavar="NAME|PATH", type=sources.TYPE)
 @click.option("--size", type=SIZE, metavar="H[xW]", help="Resize the images of a folder to this height and width.")
 @click.option("--plot", "path", type=click.Path(dir_okay=False), metavar="FILE",
               help="Draw some images with their classes, as .png, .pdf or .svg (needs lanewise[plot]).")

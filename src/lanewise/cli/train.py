@@ -59,8 +59,8 @@ class Settings(Callback):
         for name, value in self.options.items():
             if found.get(name) != value:
                 option, (was, now) = f"--{name.replace('_', '-')}", map(settings.text, (found.get(name), value))
-                raise ValueError(f"{path}: expected {f'{option} {was}, with' if was else f'no {option}, without'} which the run "
-                                 f"began, got {now or f'no {option}'}")
+                began = f"{option} {was}, with" if was else f"no {option}, without"
+                raise ValueError(f"{path}: expected {began} which the run began, got {now or f'no {option}'}")
         return place
 
     @classmethod
@@ -87,7 +87,7 @@ Examples:
   lanewise train --tensorboard events --json > result.json
   lanewise train --epochs 30 --save-config run.json
   lanewise train --config run.json --seed 1""")
-@click.option("--data", "name", default="fashion-mnist-mini", show_default=True, metavar="NAME|PATH",
+@click.option("--data", "name", type=sources.TYPE, default="fashion-mnist-mini", show_default=True, metavar="NAME|PATH",
               help=f"{sources.HELP} The first name is inside the package, README.md says how to get the others.")
 @click.option("--size", type=SIZE, metavar="H[xW]", help="Resize the images of a folder to this height and width.")
 @click.option("--validation", type=click.FloatRange(0, 1, min_open=True, max_open=True), callback=finite, metavar="FRACTION",
