@@ -1,4 +1,5 @@
 """The command line, as a person meets it: what it prints, what it leaves behind, and one line for every mistake."""
+import json
 import os
 import re
 import shlex
@@ -10,7 +11,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
-from cli_case import COMMAND, folder, history, mistake, picture, run, saved, terminal  # noqa: F401  fixtures are used by name
+from cli_case import COMMAND, archive, folder, history, mistake, picture, run, saved, terminal  # noqa: F401  fixtures by name
 from PIL import Image
 
 import lanewise as lw
@@ -112,6 +113,29 @@ def test_sigint_to_a_process():
     lw.load("lanewise-model.safetensors", models.lenet5())
 
 
+def test_json():
+    """One object on the standard output, what the history has; the lines are on the standard error, with a bar or without."""
+    done = subprocess.run([*COMMAND, "train", "--epochs", "2", "--output", "m.safetensors", "--json"], capture_output=True,
+                          text=True)
+    found, about = json.loads(done.stdout), history("m.history.json")
+    assert done.returncode == 0 and "\nepoch 2/2  loss" in done.stderr and done.stderr.startswith("machine   ")
+    assert (found["model"], found["history"], found["checkpoint"]) == ("m.safetensors", "m.history.json", None)
+    assert (found["network"], found["parameters"], found["data"]) == ("lenet5", 44426, "fashion-mnist-mini")
+    assert (found["epochs"], found["images"], found["stopped"]) == (2, 6000, None) and found["seconds"] == about["seconds"]
+    assert found["metrics"] == dict(training={k: about["history"][k][-1] for k in ("loss", "accuracy")}, validation=None,
+                                    test=about["test"])
+    found = json.loads(run("train", "--epochs", 1, "--validation", 0.2, "--json").stdout)
+    assert found["metrics"]["validation"] == history()["validated"] and found["metrics"]["test"]["accuracy"] > 0.5
+
+
+def test_json_of_a_run_that_stops():
+    """The object is there too, with what stopped the run, beside the exit status."""
+    result = run("train", "--lr", "1e30", "--epochs", 2, "--json")
+    found = json.loads(result.stdout, parse_constant=lambda c: pytest.fail(f"{c} is not JSON"))
+    assert result.exit_code == 1 and "the loss is" in found["stopped"] and found["epochs"] == 0
+    assert found["metrics"]["training"] is None and found["metrics"]["test"]["loss"] is None
+
+
 def test_nan_stops():
     """A rate that blows up: the step, exit status 1, the last good weights saved, and a history that is JSON."""
     result = run("train", "--lr", "1e30", "--epochs", 2)
@@ -144,6 +168,25 @@ def test_train_mistakes(folder, monkeypatch):
     assert os.listdir() == ["file"]
     mistake(run("trian"), 2, "trian")
     mistake(run("--nonsense"), 2, "--nonsense")
+
+
+def test_one_file_for_two(folder):
+    """Whatever way it is written; nothing is left behind, and nothing lost."""
+    os.symlink(folder, folder / "link")
+    archive("set.npz", 60)
+    kept = (folder / "set.npz").read_bytes()
+    for args, words in [
+            (["--checkpoint", "a", "--output", "./a"], "--checkpoint expected another file than --output, got a for both"),
+            (["--csv-log", "link/a", "--output", "a"], "--csv-log expected another file than --output, got link/a for both"),
+            (["--csv-log", "a", "--checkpoint", folder / "a"], "--csv-log expected another file than --checkpoint"),
+            (["--csv-log", "m.history.json", "--output", "m.safetensors"],
+             "the history of --output expected another file than --csv-log, got m.history.json for both"),
+            (["--checkpoint", "m.history.json", "--output", "m"], "the history of --output expected another file than --check"),
+            (["--save-config", "a", "--checkpoint", "a"], "--save-config expected another file than --checkpoint"),
+            (["--tensorboard", "a", "--csv-log", "a"], "--csv-log expected another file than --tensorboard"),
+            (["--data", "set.npz", "--output", "set.npz"], "--output expected another file than --data")]:
+        mistake(run("train", *args), 2, words, "--help'")
+    assert sorted(os.listdir()) == ["link", "set.npz"] and (folder / "set.npz").read_bytes() == kept
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the superuser may write everywhere; run as another user")
@@ -294,8 +337,12 @@ def test_help(words):
         else:
             for name in (parameter.metavar or parameter.name.upper()).rstrip(".").split("|"):
                 assert re.search(rf"\b{name}\b", command.help), name
-    Path("run.toml").write_text("")                     # a file of settings is read while the line is
+    Path("run.json").write_text("{}")                   # a file of settings is read while the line is
     examples = re.split(r"Examples?:\n", result.output)[1].replace("\\\n", "")
+    given = {word.partition("=")[0] for line in re.findall(r"lanewise (.+)", examples) for word in shlex.split(line)}
+    for parameter in command.params:
+        if words and isinstance(parameter, click.Option):
+            assert given & {*parameter.opts, *parameter.secondary_opts}, f"no example has {parameter.opts[-1]}"
     for line in re.findall(r"lanewise (.+)", examples):
         found, rest, context = cli.main, shlex.split(re.split(" >>? ", line)[0]), cli.main.make_context("lanewise", [])
         while hasattr(found, "commands"):

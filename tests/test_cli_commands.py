@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from cli_case import COMMAND, archive, folder, history, mistake, picture, refuse, run, saved, tree  # noqa: F401
+from click.shell_completion import ShellComplete
 from PIL import Image
 
 import lanewise as lw
@@ -190,7 +191,8 @@ def test_export(saved, floats):
     said = run("export", saved, "m.onnx")
     assert (said.exit_code, said.output) == (0, "saved     m.onnx: 1x28x28 images, 10 classes, 44,426 parameters\n")
     assert runtime.InferenceSession("m.onnx").run(None, {"input": test.images})[0] == pytest.approx(ours, abs=1e-3)
-    assert run("export", saved, "one.onnx", "--batch", 1, "--opset", 18).exit_code == 0
+    found = parsed(run("export", saved, "one.onnx", "--batch", 1, "--opset", 18, "--json"))
+    assert (found["file"], found["format"], found["opset"], found["batch"]) == ("one.onnx", "onnx", 18, 1)
     assert runtime.InferenceSession("one.onnx").get_inputs()[0].shape == [1, 1, 28, 28]
     assert run("export", floats[0], "f.onnx").exit_code == 0
     assert runtime.InferenceSession("f.onnx").get_inputs()[0].type == "tensor(float)"
@@ -232,6 +234,16 @@ def test_profile(saved, folder):
 
 
 # -- data ---------------------------------------------------------------------------------------------------------------
+
+def test_export_and_fetch_as_json(saved, folder):
+    """Which file in which format; which set and where; nothing else on the standard output."""
+    found = parsed(run("export", saved, "m.npz", "--json"))
+    assert found == dict(file="m.npz", format="npz", model=str(saved), shape=[1, 28, 28], classes=10, parameters=44426,
+                         bytes=(folder / "m.npz").stat().st_size)
+    found = parsed(run("data", "fetch", "fashion-mnist-mini", "--json"))
+    assert found == dict(name="fashion-mnist-mini", state="in the package", folder=None, fetched=False, shape=[1, 28, 28],
+                         parts=dict(training=3000, test=1000))
+
 
 def test_data(folder, monkeypatch):
     """Where sets are, what is in one; downloads without pooch are one sentence."""
@@ -290,14 +302,30 @@ def test_completion(shell):
     mistake(run("completion", "csh"), 2, "'csh'")
 
 
-def test_bash_completes():
+@pytest.mark.parametrize("words, incomplete, names", [
+    (["train", "--data"], "fash", ["fashion-mnist-mini", "fashion-mnist"]), (["train", "--data"], "photos/", []),
+    (["evaluate", "m", "--data"], "c", ["cifar-10"]), (["data", "show"], "mn", ["mnist"]),
+    (["profile"], "le", ["lenet5"]), (["profile"], "", list(models.MODELS)),
+    (["profile", "lenet5", "--data"], "", list(lw.data.SETS))], ids=str)
+def test_names_and_files_complete(words, incomplete, names):
+    """A set or a network by its name, and any file: first the request for files, whose place bash's script minds."""
+    found = ShellComplete(cli.main, {}, "lanewise", "_LANEWISE_COMPLETE").get_completions(words, incomplete)
+    assert (found[0].type, found[0].value) == ("file", incomplete) and {item.type for item in found[1:]} <= {"plain"}
+    assert sorted(item.value for item in found[1:]) == sorted(names)
+
+
+@pytest.mark.parametrize("words, names", [
+    ("data ''", ["fetch", "list", "show"]), ("train --data cif", ["cifar-10"]), ("profile len", ["lenet5"]),
+    ("train --data photos", [])], ids=str)
+def test_bash_completes(words, names):
     """In bash itself."""
     script = run("completion", "bash").output
     asks = (f"lanewise() {{ '{sys.executable}' -c \"from lanewise.cli import main; main(prog_name='lanewise')\" \"$@\"; }}\n"
             "export -f lanewise\n" + script.replace("$(env ", "$(").replace(" $1)", " lanewise)") +
-            "COMP_WORDS=(lanewise data ''); COMP_CWORD=2; _lanewise_completion lanewise; echo \"${COMPREPLY[@]}\"\n")
+            f"COMP_WORDS=(lanewise {words}); COMP_CWORD={len(words.split())}; _lanewise_completion lanewise\n"
+            "echo \"${COMPREPLY[@]}\"\n")
     done = subprocess.run(["bash", "-c", asks], capture_output=True, text=True)
-    assert done.stdout.split() == ["fetch", "list", "show"], done.stderr
+    assert done.stdout.split() == names, done.stderr
 
 
 def test_json_is_for_machines():

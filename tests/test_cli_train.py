@@ -348,13 +348,44 @@ def test_resume_mistakes(folder):
     assert run(*args).exit_code == 0
     for option, value, words in [("--epochs", 3, "expected --epochs 2, with which the run began, got 3"),
                                  ("--lr", 0.1, "expected --lr 0.003"), ("--model", "mlp", "expected --model lenet5"),
-                                 ("--augment", "flip", "expected --augment {'scale': [0.9, 1.1]}"),
+                                 ("--augment", "flip,shift=2", "expected --augment scale=0.9:1.1, with which the run began, "
+                                  "got shift=2,flip"),
+                                 ("--csv-log", "log.csv", "expected no --csv-log, without which the run began, got log.csv"),
+                                 ("--tensorboard", "t", "expected no --tensorboard, without which the run began, got t"),
                                  ("--batch-size", 10, "expected --batch-size 32"), ("--seed", 1, "expected --seed 0"),
                                  ("--validation", 0.1, "expected --validation 0.2")]:
         mistake(run(*args, option, value), 1, f"run.ckpt: {words}")
+    mistake(run(*args[:-3], "--resume"), 1, "expected --augment scale=0.9:1.1, with which the run began, got no --augment")
     (folder / "run.ckpt").write_bytes(kept[:len(kept) // 2])
     mistake(run(*args), 1, "run.ckpt: expected a safetensors file, got a truncated one")
     (folder / "lanewise-model.safetensors").rename(folder / "run.ckpt")
     mistake(run(*args), 1, "run.ckpt: expected the checkpoint of a run, which 'lanewise train --checkpoint' writes")
+    mistake(run(*args[:-1]), 1, "--checkpoint run.ckpt: expected a file to write a run into, got another file that is there "
+            "already: give another name, or remove it")
+    (folder / "run.ckpt").write_text("a letter")
+    mistake(run(*args[:-1]), 1, "--checkpoint run.ckpt: expected a file to write a run into, got another file")
+    assert (folder / "run.ckpt").read_text() == "a letter"
     mistake(run("train", "--resume"), 2, "--resume expected --checkpoint FILE beside it")
     mistake(run("train", "--every", 3), 2, "--every expected --checkpoint FILE beside it")
+
+
+def test_logs_of_a_run_that_goes_on():
+    """A log that the run had and that is missing now."""
+    archive("set.npz", 60)
+    args = ["train", "--data", "set.npz", "--epochs", 1, "--checkpoint", "run.ckpt", "--resume"]
+    logs = ["--csv-log", "log.csv", "--tensorboard", "events"]
+    assert run(*args, *logs).exit_code == 0 and run(*args, *logs).exit_code == 0
+    mistake(run(*args, *logs[2:]), 1, "run.ckpt: expected --csv-log log.csv, with which the run began, got no --csv-log")
+    mistake(run(*args, *logs[:2]), 1, "expected --tensorboard events, with which the run began, got no --tensorboard")
+    mistake(run(*args, *logs, "--csv-log", "b.csv"), 1, "expected --csv-log log.csv, with which the run began, got b.csv")
+    assert not os.path.exists("b.csv")
+
+
+def test_validation_of_a_run_that_goes_on():
+    """Of a set in two parts, where none validates unless it is asked for."""
+    args = ["train", "--epochs", 1, "--checkpoint", "run.ckpt", "--resume"]
+    assert run(*args, "--validation", 0.2).exit_code == 0
+    mistake(run(*args), 1, "run.ckpt: expected --validation 0.2, with which the run began, got no --validation")
+    os.remove("run.ckpt")
+    assert run(*args).exit_code == 0
+    mistake(run(*args, "--validation", 0.2), 1, "expected no --validation, without which the run began, got 0.2")

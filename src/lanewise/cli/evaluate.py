@@ -14,12 +14,12 @@ MEASURES = ("precision", "recall", "f1")
 
 @click.command(context_settings=HELP, epilog="""\b
 Examples:
-  lanewise evaluate lanewise-model.safetensors --data fashion-mnist-mini
+  lanewise evaluate lanewise-model.safetensors --data mnist --threads 1
   lanewise evaluate lanewise-model.safetensors --data photos/test --json
   lanewise evaluate lanewise-model.safetensors --data photos \\
       --part validation --confusion confusion.png""")
 @click.argument("model", type=click.Path(dir_okay=False))
-@click.option("--data", "where", required=True, metavar="NAME|PATH", help=sources.HELP)
+@click.option("--data", "where", type=sources.TYPE, required=True, metavar="NAME|PATH", help=sources.HELP)
 @click.option("--part", type=click.Choice(sources.ORDER),
               help="Of data in parts, this one.  [default: test, else validation, else all there is]")
 @click.option("--confusion", type=click.Path(dir_okay=False), metavar="FILE",

@@ -5,6 +5,7 @@ import os
 import tempfile
 
 import click
+from click.shell_completion import CompletionItem
 
 from .. import io, threads
 from ..data import Augment
@@ -59,6 +60,20 @@ class Sizes(click.ParamType):
 
 
 SIZE, SHAPE = Sizes("H or HxW", 2), Sizes("CxHxW", 3)
+
+
+class NameOrPath(click.ParamType):
+    """Text, which a shell completes by names and by files. The request for files stands first: bash's script drops what came
+    before it, and looks for files where no name fits."""
+    name = "name or path"
+
+    def __init__(self, names):
+        self.names = tuple(names)
+
+    def shell_complete(self, ctx, param, incomplete):
+        """Files and folders, and the names that begin so."""
+        return [CompletionItem(incomplete, type="file"),
+                *(CompletionItem(name) for name in self.names if name.startswith(incomplete))]
 
 
 class AugmentType(click.ParamType):

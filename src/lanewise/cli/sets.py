@@ -45,15 +45,21 @@ def list_sets(as_json):
 @data.command(context_settings=HELP, epilog="""\b
 Examples:
   lanewise data fetch mnist
+  lanewise data fetch fashion-mnist --json
   LANEWISE_DATA=/srv/data lanewise data fetch cifar-10""")
 @click.argument("name", metavar="NAME", type=click.Choice(list(library.SETS)))
-def fetch(name):
+@json_option
+def fetch(name, as_json):
     """Download the set NAME, where it is not here yet.
 
     NAME is one of 'lanewise data list'. Needs lanewise[data]. Checksums are verified; the folder is LANEWISE_DATA's, or
     ~/.cache/lanewise."""
     before = library.where(name)
     training, test = library.load(name)
+    if as_json:
+        emit(dict(name=name, **places()[name], fetched=before is None, shape=list(training.shape),
+                  parts={"training": len(training), "test": len(test)}))
+        return
     what = {"in the package": "is in the package", "here": f"is already in {library.home() / name}"}
     click.echo(f"{name}    {what.get(before, f'was fetched to {library.home() / name}')}: {len(training):,} + "
                f"{len(test):,} test images, {dims(training.shape)}")
@@ -61,9 +67,9 @@ def fetch(name):
 
 @data.command(context_settings=HELP, epilog="""\b
 Examples:
-  lanewise data show fashion-mnist-mini
+  lanewise data show fashion-mnist-mini --json
   lanewise data show photos --size 32 --plot samples.png""")
-@click.argument("where", metavar="NAME|PATH")
+@click.argument("where", metavar="NAME|PATH", type=sources.TYPE)
 @click.option("--size", type=SIZE, metavar="H[xW]", help="Resize the images of a folder to this height and width.")
 @click.option("--plot", "path", type=click.Path(dir_okay=False), metavar="FILE",
               help="Draw some images with their classes, as .png, .pdf or .svg (needs lanewise[plot]).")

@@ -10,7 +10,7 @@ from ..data import Augment
 from ..errors import DataError
 from .options import AugmentType, Sizes
 
-OUTSIDE = ("config", "save-config", "resume", "help")      # options of a call, not of what is called
+OUTSIDE = ("config", "save-config", "resume", "json", "help")      # options of a call, not of what is called
 
 
 def options(command):
@@ -87,6 +87,14 @@ def plain(value):
         found = {k: getattr(value, k) for k, f in Augment.__dataclass_fields__.items() if getattr(value, k) != f.default}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
     return "x".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def text(value):
+    """A plain() value as the command line has it, None for an option that is not given."""
+    if isinstance(value, dict):
+        return ",".join(k if v is True else f"{k}={':'.join(map(str, v)) if isinstance(v, list) else v}"
+                        for k, v in value.items()) or "''"
+    return None if value is None else str(value)
 
 
 def write(path, values):

@@ -8,8 +8,9 @@ import numpy as np
 from .. import data
 from ..data.folder import PARTS
 from ..errors import DataError, ShapeError
-from .options import dims
+from .options import NameOrPath, dims
 
+TYPE = NameOrPath(data.SETS)
 ORDER = ("training", "validation", "test")
 # what a part's folder may be called, and its arrays in an .npz file, {} being those of a part; the last row has no parts
 FOLDERS = {"training": ("train", "training"), "validation": ("val", "valid", "validation"), "test": ("test", "testing")}

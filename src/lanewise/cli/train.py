@@ -1,21 +1,23 @@
 """lanewise train."""
 import math
 import os
+import sys
 import time
+from contextlib import redirect_stdout
 
 import click
 import numpy as np
 
 from .. import data, io, nn, optim
 from ..callbacks import Callback, CSVLogger, EarlyStopping, ProgressBar, TensorBoard
-from ..errors import DataError, NonFiniteError, ShapeError
+from ..errors import DataError, NonFiniteError, ShapeError, WeightsError
 from ..models import MODELS
 from ..rng import manual_seed
 from ..train import Trainer
 from . import saved, settings, sources
 from .machine import machine
 from .main import HELP
-from .options import SIZE, AugmentType, dims, finite, threads_option, writable
+from .options import SIZE, AugmentType, dims, emit, finite, json_option, threads_option, writable
 
 # set: (model, epochs, batch size, rate for Adam, rate for SGD); the rates are the top of a one-cycle schedule
 DEFAULTS = {"fashion-mnist-mini": ("lenet5", 20, 32, 3e-3, 0.05), "fashion-mnist": ("lenet5", 10, 128, 6e-3, 0.1),
@@ -53,17 +55,24 @@ class Settings(Callback):
 
     def check(self, path):
         """ValueError for the checkpoint of a run of other options, DataError for one that is not the command's."""
+        found, place = self.read(path)
+        for name, value in self.options.items():
+            if found.get(name) != value:
+                option, (was, now) = f"--{name.replace('_', '-')}", map(settings.text, (found.get(name), value))
+                began = f"{option} {was}, with" if was else f"no {option}, without"
+                raise ValueError(f"{path}: expected {began} which the run began, got {now or f'no {option}'}")
+        return place
+
+    @classmethod
+    def read(cls, path):
+        """(options, place) of the run in a checkpoint. DataError for one that is not the command's."""
         run = io.read(path)[1].get("metadata")
         states = run.get("callbacks") if isinstance(run, dict) else None
-        found = next((state for name, state in states or () if name == type(self).__name__), None)
+        found = next((state for name, state in states or () if name == cls.__name__), None)
         if found is None:
             raise DataError(f"{path}: expected the checkpoint of a run, which 'lanewise train --checkpoint' writes, got "
                             f"another file")
-        for name, value in self.options.items():
-            if found.get(name) != value:
-                raise ValueError(f"{path}: expected --{name.replace('_', '-')} {found.get(name)}, with which the run "
-                                 f"began, got {value}")
-        return run["place"]
+        return found, run["place"]
 
 
 @click.command(context_settings=HELP, epilog="""\b
@@ -71,11 +80,14 @@ Examples:
   lanewise train
   lanewise train --data mnist --epochs 3 --output digits.safetensors
   lanewise train --data cifar-10 --optimizer sgd --lr 0.05 --threads 2
+  lanewise train --model resnet8 --batch-size 64
   lanewise train --data photos --size 32 --augment shift=2,flip,rotate=10
   lanewise train --validation 0.2 --early-stopping 3 --csv-log log.csv
-  lanewise train --epochs 200 --checkpoint run.ckpt --resume
-  lanewise train --config run.toml --seed 1""")
-@click.option("--data", "name", default="fashion-mnist-mini", show_default=True, metavar="NAME|PATH",
+  lanewise train --epochs 200 --checkpoint run.ckpt --every 500 --resume
+  lanewise train --tensorboard events --json > result.json
+  lanewise train --epochs 30 --save-config run.json
+  lanewise train --config run.json --seed 1""")
+@click.option("--data", "name", type=sources.TYPE, default="fashion-mnist-mini", show_default=True, metavar="NAME|PATH",
               help=f"{sources.HELP} The first name is inside the package, README.md says how to get the others.")
 @click.option("--size", type=SIZE, metavar="H[xW]", help="Resize the images of a folder to this height and width.")
 @click.option("--validation", type=click.FloatRange(0, 1, min_open=True, max_open=True), callback=finite, metavar="FRACTION",
@@ -116,11 +128,22 @@ Examples:
                                            "the command line wins.")
 @click.option("--save-config", type=click.Path(dir_okay=False), metavar="FILE",
               help="Write the options of this run as JSON, for --config.")
-def train(name, size, validation, augment, model, epochs, batch_size, optimizer, lr, early_stopping, seed, checkpoint, every,
-          resume, csv_log, tensorboard, output, save_config):
+@json_option
+def train(as_json, **options):
     """Train a network on images and save it."""
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):
+        found, code = _train(**options)
+    if as_json:
+        emit(found)
+    if code:
+        raise SystemExit(code)
+
+
+def _train(name, size, validation, augment, model, epochs, batch_size, optimizer, lr, early_stopping, seed, checkpoint, every,
+           resume, csv_log, tensorboard, output, save_config):
+    """(what --json prints, exit status)."""
     start = time.perf_counter()
-    _check_files(output, checkpoint, every, resume, csv_log, tensorboard, save_config)
+    _check_files(name, output, checkpoint, every, resume, csv_log, tensorboard, save_config)
     parts = sources.load(name, size)
     training, validation = _split(parts, name, validation, early_stopping, seed)
     measured = {part: parts[part] for part in ("validation", "test") if part in parts}
@@ -138,7 +161,7 @@ def train(name, size, validation, augment, model, epochs, batch_size, optimizer,
         optim.SGD(net.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
     schedule = optim.OneCycleLR(opt, lr, total_steps=epochs * -(-len(training) // batch_size))
     trainer, training = Trainer(net, nn.CrossEntropyLoss(), opt), training.augmented(augment)
-    report, run = Lines(unit="images"), Settings(chosen)
+    report, run = Lines(unit="images"), Settings({**chosen, "csv_log": csv_log, "tensorboard": tensorboard})
     stopping = EarlyStopping("val_loss", patience=early_stopping, restore_best_weights=True) if early_stopping else None
     place = run.check(checkpoint) if resume and os.path.exists(checkpoint) else None
     counts = [f"{len(training):,}", *(f"{len(d):,} {part}" for part, d in measured.items())]
@@ -167,8 +190,7 @@ def train(name, size, validation, augment, model, epochs, batch_size, optimizer,
     for part, result in results.items():
         click.secho(f"{LABEL[part]:<10}accuracy {100 * result['accuracy']:.2f} %, loss {result['loss']:.4f}",
                     bold=part == last or None)
-    history = output[:-len(".safetensors")] if output.endswith(".safetensors") else output
-    history += ".history.json"
+    history = beside(output)
     io.save(net, output, saved.about(training, model))
     io.save_json(history, {**{k: settings.plain(v) for k, v in chosen.items()}, "machine": machine(), "initial_loss": first,
                            "seconds": seconds, "test": results.get("test"), "validated": results.get("validation"),
@@ -178,8 +200,11 @@ def train(name, size, validation, augment, model, epochs, batch_size, optimizer,
                f"{time.perf_counter() - start:.2f} s in all")
     if checkpoint and code == 130:
         click.echo(f"go on     with the same command and --resume, from {checkpoint}")
-    if code:
-        raise SystemExit(code)
+    kept = {k: trainer.history[k][-1] for k in ("loss", "accuracy") if trainer.history.get(k)}
+    return dict(model=output, history=history, checkpoint=checkpoint, data=name, network=model,
+                parameters=saved.parameters(net), epochs=len(trainer.history.get("loss", ())), images=report.done,
+                seconds=seconds, stopped=ended,
+                metrics={"training": kept or None, **{part: results.get(part) for part in LABEL}}), code
 
 
 def _fit(trainer, stopping, *args, **kw):
@@ -195,15 +220,33 @@ def _fit(trainer, stopping, *args, **kw):
     return f"early after epoch {stopping.stopped_epoch + 1}: the weights of epoch {stopping.best_epoch + 1} are kept", 0
 
 
-def _check_files(output, checkpoint, every, resume, csv_log, tensorboard, save_config):
+def beside(output):
+    """The history's file, beside the weights'."""
+    return (output[:-len(".safetensors")] if output.endswith(".safetensors") else output) + ".history.json"
+
+
+def _check_files(name, output, checkpoint, every, resume, csv_log, tensorboard, save_config):
     """All that would fail after the training fails now."""
     if (resume or every) and not checkpoint:
         raise click.UsageError(f"{'--resume' if resume else '--every'} expected --checkpoint FILE beside it.")
     named = {"--output": output, "--checkpoint": checkpoint, "--csv-log": csv_log, "--save-config": save_config}
+    taken = {}
+    for option, path in {"--data": name if os.path.exists(name) else None, "--tensorboard": tensorboard, **named,
+                         "the history of --output": beside(output)}.items():
+        if path:
+            other = taken.setdefault(os.path.normcase(os.path.realpath(path)), option)
+            if other != option:
+                raise click.UsageError(f"{option} expected another file than {other}, got {path} for both.")
     for option, path in named.items():
         if path:
             writable(option, path)
+    writable("--output", beside(output))
     if checkpoint and not resume and os.path.exists(checkpoint):
+        try:
+            Settings.read(checkpoint)
+        except (DataError, WeightsError):
+            raise DataError(f"--checkpoint {checkpoint}: expected a file to write a run into, got another file that is there "
+                            f"already: give another name, or remove it") from None
         raise DataError(f"--checkpoint {checkpoint}: there is a run in it: give --resume to go on from it, or remove it to "
                         f"begin anew")
     if tensorboard:
