@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_case import Made, made, small, trainer
+from training_case import Made, bits, made, small, trainer
 
 import lanewise as lw
 from lanewise import io, nn, optim
@@ -287,7 +287,7 @@ def test_another_loss_augmentation_or_rate(tmp_path):
 
 
 def test_more_epochs(tmp_path):
-    """A finished run may be given more; one that was stopped early stays stopped. Without resume it begins anew."""
+    """A finished run may be given more; one that was stopped early stays stopped. Without resume nothing is overwritten."""
     whole, t = trainer(), trainer()
     whole.fit(made(), 5, 8, rng=1)
     for epochs in 2, 5:
@@ -295,8 +295,10 @@ def test_more_epochs(tmp_path):
         t.fit(made(), epochs, 8, rng=1, checkpoint=tmp_path / "run", resume=True)
         assert len(t.history["loss"]) == epochs
     assert t.history["loss"] == whole.history["loss"]
-    t.fit(made(), 1, 8, rng=1, checkpoint=tmp_path / "run")
-    assert len(t.history["loss"]) == 6
+    kept, weights = (tmp_path / "run").read_bytes(), bits(t.model)
+    with pytest.raises(FileExistsError, match="run: expected a checkpoint that is not there yet, got a file: give resume=True"):
+        t.fit(made(), 6, 8, rng=1, checkpoint=tmp_path / "run")
+    assert (tmp_path / "run").read_bytes() == kept and bits(t.model) == weights and len(t.history["loss"]) == 5
     for _ in range(2):
         t = trainer()
         t.fit(made(8), 9, 8, checkpoint=tmp_path / "early", resume=True,

@@ -83,11 +83,15 @@ def weights_shown(classes, samples):
 
 
 class Backup:
-    """The file of a run, at `path` (None: none is kept). settings: what must be the same when the run goes on."""
+    """The file of a run, at `path` (None: none is kept), a new one unless resumed. settings: what must be the same when the
+    run goes on."""
 
-    def __init__(self, trainer, path, every, rng, hooks, settings):
+    def __init__(self, trainer, path, every, rng, hooks, settings, resume):
         check_every("Trainer.fit", "every", every)
         if path is not None:
+            if not resume and os.path.exists(path):
+                raise FileExistsError(f"{path}: expected a checkpoint that is not there yet, got a file: give resume=True to go "
+                                      f"on from the run in it, or another file")
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.trainer, self.path, self.every, self.rng, self.hooks = trainer, path, every, rng, hooks
         generator = "the process's" if rng is as_rng() else type(rng.bit_generator).__name__

@@ -95,10 +95,11 @@ class Trainer:
         batches make one optimizer step, that of one batch of all their samples (BatchNorm's statistics apart).
 
         checkpoint: a file for the whole run, written whole after each epoch and, with every=n, after every n optimizer steps
-        of an epoch. resume: go on from that file, if it is there, to the same bits as a run never stopped: weights, history,
-        schedule, callbacks, and the generators, rng and the process's. `epochs` counts from the run's beginning. ValueError
-        where the settings are not those with which it began: of the batches, augmentation, weights, loss, optimizer. Data must
-        give the same batches again; where it keeps what it drew on its way, give fit() an rng of its own.
+        of an epoch; FileExistsError for one that is there, without resume. resume: go on from that file, if it is there, to
+        the same bits as a run never stopped: weights, history, schedule, callbacks, and the generators, rng and the process's.
+        `epochs` counts from the run's beginning. ValueError where the settings are not those with which it began: of the
+        batches, augmentation, weights, loss, optimizer. Data must give the same batches again; where it keeps what it drew on
+        its way, give fit() an rng of its own.
 
         A NaN stops training with NonFiniteError and the last good weights (callbacks.TerminateOnNaN: without the error);
         Ctrl-C stops after the running step with KeyboardInterrupt and the weights of that step, in `checkpoint` too."""
@@ -128,7 +129,7 @@ class Trainer:
             weights = data.classes, data.samples
         backup = Backup(self, checkpoint, every, rng, hooks, dict(
             batch_size=size, accumulate=accumulate, shuffle=bool(shuffle), samples=samples, augment=shown(augment),
-            **weights_shown(*weights)))
+            **weights_shown(*weights)), resume)
         run = _Run(self, hooks, backup, steps, accumulate, validation_data,
                    lambda: _groups(data.batches(size, shuffle=shuffle, rng=rng), accumulate))
         try:
