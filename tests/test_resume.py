@@ -1,6 +1,7 @@
 """Runs that go on: killed at any moment and started again, they end with the bits of a run that nothing disturbed."""
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_case import Made, made, small, trainer
+from training_case import Made, bits, made, small, trainer
 
 import lanewise as lw
 from lanewise import io, nn, optim
@@ -221,8 +222,72 @@ def test_another_run(tmp_path):
             t.fit(data, checkpoint=path, every=every)
 
 
+def test_another_loss_augmentation_or_rate(tmp_path):
+    """What is trained on and towards: one sentence says which setting it is, and the file stays. The rate is that of the
+    optimizer as it was made, whatever a schedule did since; a file of a version that kept fewer settings is taken."""
+    path, (x, y) = tmp_path / "run", made(kind=np.uint8)
+    data, w = lw.data.Dataset(x, y), np.linspace(0.5, 1, 50)
+
+    def fit(data=data, loss=None, opt=optim.SGD, lr=0.01, groups=1, **kw):
+        net = small()
+        params = list(net.parameters())
+        opt = opt(params if groups == 1 else [{"params": params[:2], "lr": 0.5}, {"params": params[2:]}], lr)
+        t = lw.Trainer(net, loss or nn.CrossEntropyLoss(weight=[1, 2, 1, 1]), opt)
+        t.fit(data, batch_size=8, rng=1, checkpoint=path, **{
+            "epochs": 1, "class_weight": {1: 2.0, 0: 0.5}, "sample_weight": w, **kw},
+            schedule=optim.lr_scheduler.StepLR(opt, 3))
+        return t
+
+    def refused(words, **kw):
+        with pytest.raises(ValueError) as info:
+            fit(epochs=2, resume=True, **kw)
+        assert re.fullmatch(f"{path}: expected {words}", re.sub("['\"]", "", str(info.value)))
+        assert path.read_bytes() == kept
+    began = ", with which the run began, got "
+    flipped = data.augmented(lw.data.Augment(flip=True))
+    fit()
+    kept = path.read_bytes()
+    refused(rf"augment None{began}Augment\(.*flip=True.*\)", data=flipped)
+    refused(rf"class_weight {{0: 0.5, 1: 2.0}}{began}{{1: 3.0}}", class_weight={1: 3})
+    refused(rf"class_weight {{0: 0.5, 1: 2.0}}{began}{{0: 0.96.*}}", class_weight="balanced")
+    refused(rf"class_weight {{0: 0.5, 1: 2.0}}{began}None", class_weight=None)
+    refused(rf"sample_weight sha256 [0-9a-f]{{16}}{began}sha256 [0-9a-f]{{16}}", sample_weight=w[::-1])
+    refused(rf"sample_weight sha256 [0-9a-f]{{16}}{began}None", sample_weight=None)
+    refused(rf"loss CrossEntropyLoss\(.*label_smoothing=0.0, .*{began}CrossEntropyLoss\(.*label_smoothing=0.1, .*",
+            loss=nn.CrossEntropyLoss(weight=[1, 2, 1, 1], label_smoothing=0.1))
+    refused(rf"loss CrossEntropyLoss\(weight=\[1, 2, 1, 1\], .*{began}CrossEntropyLoss\(weight=None, .*",
+            loss=nn.CrossEntropyLoss())
+    refused(rf"loss CrossEntropyLoss.*{began}MultiMarginLoss.*", loss=nn.MultiMarginLoss())
+    refused(rf"lr 0.01{began}0.02", lr=0.02)
+    refused(rf"lr 0.01{began}\[0.5, 0.01\]", groups=2)
+    refused(rf"momentum 0.0{began}0.9", opt=lambda p, lr: optim.SGD(p, lr, momentum=0.9))
+    refused(rf"optimizer SGD{began}Adam", opt=optim.Adam)
+    t = fit(epochs=2, resume=True, sample_weight=w.tolist(), class_weight={np.int64(0): 0.5, 1: 2})
+    assert t.optimizer.param_groups[0]["lr"] != 0.01
+    t.fit(data, 3, 8, rng=1, schedule=t.schedule, checkpoint=path, resume=True, class_weight={0: 0.5, 1: 2}, sample_weight=w)
+    assert len(t.history["loss"]) == 3
+    path.unlink()
+
+    def function(scores, labels):
+        return nn.CrossEntropyLoss()(scores, labels)
+    plain = dict(class_weight=None, sample_weight=None, data=flipped)
+    fit(loss=function, opt=optim.Adam, **plain)
+    kept = path.read_bytes()
+    refused(rf"loss <function .*function>{began}<function .*<lambda>>", opt=optim.Adam, **plain,
+            loss=lambda scores, labels: nn.CrossEntropyLoss()(scores, labels))
+    refused(rf"augment Augment\(.*flip=True.*\){began}Augment\(shift=1, .*\)", opt=optim.Adam, loss=function,
+            **{**plain, "data": data.augmented(lw.data.Augment(1))})
+    assert len(fit(epochs=2, resume=True, loss=function, opt=optim.Adam, **plain).history["loss"]) == 2
+
+    arrays, about = io.read(path)
+    for name in "augment", "class_weight", "sample_weight", "loss", "lr", "betas", "eps":
+        del about["metadata"]["settings"][name]
+    io.save(arrays, path, about)
+    assert len(fit(epochs=3, resume=True, loss=function, opt=optim.Adam, **plain).history["loss"]) == 3
+
+
 def test_more_epochs(tmp_path):
-    """A finished run may be given more; one that was stopped early stays stopped. Without resume it begins anew."""
+    """A finished run may be given more; one that was stopped early stays stopped. Without resume nothing is overwritten."""
     whole, t = trainer(), trainer()
     whole.fit(made(), 5, 8, rng=1)
     for epochs in 2, 5:
@@ -230,8 +295,10 @@ def test_more_epochs(tmp_path):
         t.fit(made(), epochs, 8, rng=1, checkpoint=tmp_path / "run", resume=True)
         assert len(t.history["loss"]) == epochs
     assert t.history["loss"] == whole.history["loss"]
-    t.fit(made(), 1, 8, rng=1, checkpoint=tmp_path / "run")
-    assert len(t.history["loss"]) == 6
+    kept, weights = (tmp_path / "run").read_bytes(), bits(t.model)
+    with pytest.raises(FileExistsError, match="run: expected a checkpoint that is not there yet, got a file: give resume=True"):
+        t.fit(made(), 6, 8, rng=1, checkpoint=tmp_path / "run")
+    assert (tmp_path / "run").read_bytes() == kept and bits(t.model) == weights and len(t.history["loss"]) == 5
     for _ in range(2):
         t = trainer()
         t.fit(made(8), 9, 8, checkpoint=tmp_path / "early", resume=True,

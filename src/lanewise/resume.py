@@ -1,5 +1,8 @@
 """A run in one file: what Trainer.fit(checkpoint=..., resume=True) goes on from, bit by bit."""
+import hashlib
+import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -67,18 +70,37 @@ class Place:
         self.__dict__.update(state, metrics=self.metrics, began=time.perf_counter() - state.pop("seconds"))
 
 
-class Backup:
-    """The file of a run, at `path` (None: none is kept). settings: what must be the same when the run goes on."""
+def shown(value):
+    """What a loss or an augmentation is, in one line: its repr() but for addresses, which another process has others of."""
+    return value if value is None else re.sub(r" at 0x[0-9A-Fa-f]+", "", " ".join(repr(value).split()))
 
-    def __init__(self, trainer, path, every, rng, hooks, settings):
+
+def weights_shown(classes, samples):
+    """{"class_weight": ..., "sample_weight": ...} of _Weighted's: {class: weight} in order, a hash of the numbers, or None."""
+    return {"class_weight": classes if classes is None else repr({int(c): float(classes[c]) for c in sorted(classes)}),
+            "sample_weight": samples if samples is None else
+            "sha256 " + hashlib.sha256(np.ascontiguousarray(samples, np.float64)).hexdigest()[:16]}
+
+
+class Backup:
+    """The file of a run, at `path` (None: none is kept), a new one unless resumed. settings: what must be the same when the
+    run goes on."""
+
+    def __init__(self, trainer, path, every, rng, hooks, settings, resume):
         check_every("Trainer.fit", "every", every)
         if path is not None:
+            if not resume and os.path.exists(path):
+                raise FileExistsError(f"{path}: expected a checkpoint that is not there yet, got a file: give resume=True to go "
+                                      f"on from the run in it, or another file")
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.trainer, self.path, self.every, self.rng, self.hooks = trainer, path, every, rng, hooks
         generator = "the process's" if rng is as_rng() else type(rng.bit_generator).__name__
-        self.settings = {**settings, "generator": generator, "metrics": list(trainer.metrics),
-                         "optimizer": type(trainer.optimizer).__name__,
-                         "schedule": trainer.schedule and type(trainer.schedule).__name__}
+        made = trainer.optimizer.made                           # what schedules do to a rate is no other setting
+        self.settings = json.loads(json.dumps({                 # as the file has them
+            **settings, "generator": generator, "metrics": list(trainer.metrics), "loss": shown(trainer.loss_fn),
+            "schedule": trainer.schedule and type(trainer.schedule).__name__, "optimizer": type(trainer.optimizer).__name__,
+            **{name: made[0][name] if len(made) == 1 else [group[name] for group in made] for name in made[0]}},
+            default=io._plain))
 
     def states(self):
         """The states of the generators that a run draws from: its own, and the process's (dropout)."""
@@ -114,9 +136,9 @@ class Backup:
             raise WeightsError(f"{self.path}: expected the checkpoint of a run, which fit(checkpoint=...) writes, got another "
                                f"file")
         for name, value in self.settings.items():
-            if about["settings"].get(name) != value:
-                raise ValueError(f"{self.path}: expected {name} {about['settings'].get(name)!r}, with which the run began, got "
-                                 f"{value!r}")
+            began = about["settings"].get(name, value)          # files of earlier versions have fewer
+            if began != value:
+                raise ValueError(f"{self.path}: expected {name} {began!r}, with which the run began, got {value!r}")
         self.hooks.check(about["callbacks"])
         t = self.trainer
         about = io.load_checkpoint(self.path, t.model, t.optimizer, t.schedule)

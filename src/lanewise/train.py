@@ -19,7 +19,7 @@ from .errors import LabelError, NonFiniteError, ShapeError
 from .graph import Value, leaf
 from .metrics import named
 from .optim.lr_scheduler import ReduceLROnPlateau
-from .resume import Backup, Place
+from .resume import Backup, Place, shown, weights_shown
 from .rng import as_rng
 
 if TYPE_CHECKING:
@@ -95,9 +95,11 @@ class Trainer:
         batches make one optimizer step, that of one batch of all their samples (BatchNorm's statistics apart).
 
         checkpoint: a file for the whole run, written whole after each epoch and, with every=n, after every n optimizer steps
-        of an epoch. resume: go on from that file, if it is there, to the same bits as a run never stopped: weights, history,
-        schedule, callbacks, and the generators, rng and the process's. `epochs` counts from the run's beginning. Data must
-        give the same batches again; where it keeps what it drew on its way, give fit() an rng of its own.
+        of an epoch; FileExistsError for one that is there, without resume. resume: go on from that file, if it is there, to
+        the same bits as a run never stopped: weights, history, schedule, callbacks, and the generators, rng and the process's.
+        `epochs` counts from the run's beginning. ValueError where the settings are not those with which it began: of the
+        batches, augmentation, weights, loss, optimizer. Data must give the same batches again; where it keeps what it drew on
+        its way, give fit() an rng of its own.
 
         A NaN stops training with NonFiniteError and the last good weights (callbacks.TerminateOnNaN: without the error);
         Ctrl-C stops after the running step with KeyboardInterrupt and the weights of that step, in `checkpoint` too."""
@@ -124,10 +126,13 @@ class Trainer:
         hooks = CallbackList(callbacks, self, dict(epochs=epochs, steps=steps, samples=samples, verbose=verbose,
                                                    validation=validation_data is not None))
         self.stop_training, self.epoch, self.schedule, place = False, 0, schedule, Place(self.metrics)
-        backup = Backup(self, checkpoint, every, rng, hooks, dict(batch_size=size, accumulate=accumulate,
-                                                                  shuffle=bool(shuffle), samples=samples))
+        augment, weights = getattr(data, "augment", None), (None, None)
         if class_weight is not None or sample_weight is not None:
             data = _Weighted(data, class_weight, sample_weight)
+            weights = data.classes, data.samples
+        backup = Backup(self, checkpoint, every, rng, hooks, dict(
+            batch_size=size, accumulate=accumulate, shuffle=bool(shuffle), samples=samples, augment=shown(augment),
+            **weights_shown(*weights)), resume)
         run = _Run(self, hooks, backup, steps, accumulate, validation_data,
                    lambda: _groups(data.batches(size, shuffle=shuffle, rng=rng), accumulate))
         try:

@@ -106,7 +106,7 @@ class Optimizer:
     """Holds parameters in groups, each moved into one flat array; step() is one pass over it.
 
     `params`: parameters, or dicts {"params": ..., setting: ...} as in PyTorch. A subclass names its `moments` (PyTorch's
-    names in state_dict()), the kernel's `rule`, and gives constants(group, t)."""
+    names in state_dict()), the kernel's `rule`, and gives constants(group, t). `made`: each group's settings at first."""
     moments: tuple[str, ...] = ()               # flat arrays of state that a parameter group needs
     rule: str | None = None                     # of kernels/optimizer.pxi
 
@@ -132,6 +132,7 @@ class Optimizer:
                 seen.add(id(p))
             self.check(group)
             self.param_groups.append(group)
+        self.made = [{k: v for k, v in group.items() if k != "params"} for group in self.param_groups]
         self._flat = [Flat(group["params"], len(self.moments)) for group in self.param_groups]
 
     def __getstate__(self) -> dict[str, Any]:
