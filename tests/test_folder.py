@@ -1,4 +1,7 @@
 """Images in folders: what from_folder takes, and one sentence for what it cannot."""
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -97,6 +100,40 @@ def test_kinds_of_files(tmp_path, rng):
         assert_array_equal(ds.images[-1], np.asarray(image).transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize("ending", ["tga", "ico", "pcx", "qoi", "jp2", "avif", "webp", "JFIF"])
+def test_what_pillow_reads(ending, tmp_path, rng):
+    """Every format of Pillow's, with its own pixels; beside them what is no image, or needs another program, is passed over."""
+    if f".{ending}".lower() not in Image.registered_extensions():
+        pytest.skip(f"Pillow is installed without {ending}")
+    made = folder(tmp_path, rng, (16, 16, 3), ending="png")
+    for name, images in made.items():
+        for i, x in enumerate(images):
+            (tmp_path / name / f"{i}.png").unlink()
+            write(tmp_path / name / f"{i}.{ending}", x, **({"sizes": [(16, 16)]} if ending == "ico" else {}))
+        for other in "notes.txt", "all.h5", "film.mpg", "page.eps", "page.ps", "labels.json", "noending", "x.pdf", "Thumbs.db":
+            (tmp_path / name / other).write_bytes(b"not an image")
+    ds = from_folder(tmp_path)
+    assert ds.images.shape == (6, 3, 16, 16)
+    for image, file in zip(ds.images, sorted(tmp_path.rglob(f"*.{ending}"))):
+        with Image.open(file) as want:
+            assert_array_equal(image, np.asarray(want.convert("RGB")).transpose(2, 0, 1))
+    if ending in ("tga", "ico", "pcx"):                 # without loss
+        assert_array_equal(ds.images[0], made["cat"][0].transpose(2, 0, 1))
+
+
+def test_endings_come_with_pillow():
+    """Pillow is imported when the endings are asked for, not with lanewise."""
+    code = """if True:
+        import sys
+        import lanewise as lw
+        assert lw.data and "PIL" not in sys.modules
+        from lanewise.data import folder
+        assert "PIL" not in sys.modules
+        assert {".png", ".jpg", ".tga", ".ico"} < set(folder.ENDINGS) and ".txt" not in folder.ENDINGS
+        """
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_constant_images(tmp_path):
     """A channel of one value: std 1 instead of 0."""
     for name in "ab":
@@ -120,7 +157,7 @@ def test_mistakes(tmp_path, rng):
     refused("got a file", tmp_path / "set" / "x.png")
     folder(tmp_path / "set", rng, (4, 4))
     (tmp_path / "set" / "empty").mkdir()
-    refused(r"empty: expected images \(bmp, .*\), got none")
+    refused(r"empty: expected images \(.*bmp, .*\), got none")
     refused(r"for each of the classes \['cat', 'cow'\], got none named 'cow'", classes=["cat", "cow"])
     refused(r"of the classes \[\], got none", classes=[])
     (tmp_path / "set" / "empty").rmdir()

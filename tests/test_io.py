@@ -1,4 +1,5 @@
 """Files of weights: whole or not there, readable by others, refused in one sentence when they are something else."""
+import fcntl
 import json
 import os
 import signal
@@ -6,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -182,6 +184,63 @@ def test_json(tmp_path):
     io.save_json(tmp_path / "j", value)
     got = json.loads((tmp_path / "j").read_text(), parse_constant=lambda c: pytest.fail(f"{c} is not JSON"))
     assert got == {"a": [1, 2.5, None], "b": {"c": None, "d": "ä", "e": None}, "t": [1, 2]}
+
+
+def test_what_a_killed_writer_left(tmp_path):
+    """Temporary files of this very target go with its next write, but for a living writer's; all else stays."""
+    stays = [".m.0123456789ab.0123456789ab", ".m2.0123456789ab", ".m.0123456789aB", ".m.0123456789a", "m.0123456789ab", ".m",
+             "xm.0123456789ab", ".mx0123456789ab"]
+    left, lives = [".m.0123456789ab", ".m.ba9876543210"], ".m.00000000000f"
+    for name in (*stays, *left, lives):
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / ".m.00000000000a").mkdir()
+    (tmp_path / ".m.00000000000b").symlink_to("m2")
+    stays += [".m.00000000000a", ".m.00000000000b"]
+    with open(tmp_path / lives, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        io.save_json(tmp_path / "m", 1)
+        assert sorted(os.listdir(tmp_path)) == sorted([*stays, lives, "m"])
+    io.save_json(tmp_path / "m", 2)
+    assert sorted(os.listdir(tmp_path)) == sorted([*stays, "m"]) and (tmp_path / "m").read_text() == "2\n"
+
+
+def test_a_killed_writer_leaves_a_file_that_goes(tmp_path):
+    """SIGKILL while the file is synced: what was begun lies there until the next write."""
+    code = f"""if True:
+        import os, signal
+        from lanewise import io
+        io.os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
+        io.save_json({str(tmp_path / 'm')!r}, 1)
+        """
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert [len(name) for name in os.listdir(tmp_path)] == [len(".m.0123456789ab")]
+    io.save_json(tmp_path / "m", 1)
+    assert os.listdir(tmp_path) == ["m"]
+
+
+def test_writers_of_one_file(tmp_path):
+    """Eight threads write one file at the same time: each succeeds, and nothing is left but one's whole text."""
+    def write(i):
+        for _ in range(100):
+            io.write_whole(tmp_path / "m", b"%d" % i * 1000)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    text = (tmp_path / "m").read_bytes()
+    assert os.listdir(tmp_path) == ["m"] and len(text) == 1000 and len(set(text)) == 1
+
+
+def test_a_file_taken_for_a_dead_ones(tmp_path, monkeypatch):
+    """Removed by another writer between its making and its lock: the next name is taken."""
+    lock, names = fcntl.flock, []
+
+    def late(file, how):
+        if len(names) < 2:
+            names.append(file.name)
+            os.unlink(file.name)
+        lock(file, how)
+    monkeypatch.setattr(io.fcntl, "flock", late)
+    io.write_whole(tmp_path / "m", b"whole")
+    assert len(set(names)) == 2 and os.listdir(tmp_path) == ["m"] and (tmp_path / "m").read_bytes() == b"whole"
 
 
 def test_kill(tmp_path):

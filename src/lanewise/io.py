@@ -2,10 +2,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import math
 import os
+import re
 from collections import OrderedDict
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -29,17 +32,25 @@ if TYPE_CHECKING:
 
 
 def write_whole(path: File, data: bytes) -> None:
-    """Write bytes to a temporary file beside `path`, sync it, rename it: a reader or a crash never sees half a file."""
+    """Write bytes to a temporary file beside `path`, sync it, rename it: a reader or a crash never sees half a file. What
+    a killed writer of `path` left beside it is removed; a living one's file is locked, and stays."""
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():            # a rename would put a file in the place of a device
         raise FileExistsError(errno.EEXIST, "is not a regular file", str(path))
-    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    _remove_left(path)
+    there = False
     try:
-        with open(temporary, "xb") as file:             # as any new file: its mode follows the umask
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        while not there:
+            temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+            with open(temporary, "xb") as file:         # as any new file: its mode follows the umask
+                with suppress(OSError):                 # a file system without locks: there no lock is got to remove it either
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                there = temporary.exists()              # or another writer has taken it for a dead one's before it was locked
+                if there:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
@@ -51,6 +62,16 @@ def write_whole(path: File, data: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _remove_left(path: Path) -> None:
+    # Temporary files of `path` whose lock nobody holds: a killed process's are gone with it.
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{12}}")
+    with suppress(OSError):                             # a folder that cannot be listed, or is not there: open() says so
+        for left in [e.path for e in os.scandir(path.parent) if pattern.fullmatch(e.name) and e.is_file(follow_symlinks=False)]:
+            with suppress(OSError), open(left, "r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(left)
 
 
 def save(model: Module | Mapping[str, ArrayLike], path: File, metadata: Any = None) -> None:

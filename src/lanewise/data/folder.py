@@ -1,6 +1,7 @@
 """Images in folders, one folder a class. Pillow reads them."""
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +18,24 @@ if TYPE_CHECKING:
 
     from .._types import File, Size
 
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+ELSEWHERE = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}     # Pillow knows them, but other programs decode them
 PARTS = {"test", "testing", "train", "training", "val", "valid", "validation"}
 GRAY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
 ORIENTATION = 0x0112            # the EXIF tag: 5 to 8 exchange height and width
+
+
+@functools.lru_cache(None)
+def endings() -> tuple[str, ...]:
+    """The endings, in lower case, of files whose pixels Pillow reads by itself, as it is installed."""
+    from PIL import Image
+    known = Image.registered_extensions()
+    return tuple(sorted(e.lower() for e, kind in known.items() if kind in Image.OPEN and kind not in ELSEWHERE))
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ENDINGS":                               # asked for when it is used: Pillow is not imported with lanewise
+        return endings()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def from_folder(path: File, size: Size | None = None, channels: int | None = None,
@@ -30,8 +45,8 @@ def from_folder(path: File, size: Size | None = None, channels: int | None = Non
 
     classes: the sub-folders in the order of their numbers; by default all, sorted. size (H, W): resizes every image
     (bilinear, whatever its proportions); without it all must be of one size. channels 1 (gray) or 3 (RGB): by default 1
-    where every file is gray. Files are taken from deeper folders too, sorted; hidden ones and other endings than those of
-    images are left out. EXIF orientation is honoured, transparency dropped, of several frames the first taken, and of gray
+    where every file is gray. Files are taken from deeper folders too, sorted; hidden ones and those whose ending is
+    not that of an image format which Pillow reads, as it is installed, are passed over. EXIF orientation is honoured, transparency dropped, of several frames the first taken, and of gray
     pixels of 16 bits the upper 8.
 
     Parts that lie in folders of their own are loaded one by one, the others with the numbers of the first:
@@ -47,10 +62,10 @@ def from_folder(path: File, size: Size | None = None, channels: int | None = Non
     classes = _classes(path, classes)
     files, labels = [], []
     for number, name in enumerate(classes):
-        found = sorted(f for f in (path / name).rglob("*") if f.suffix.lower() in ENDINGS and f.is_file()
+        found = sorted(f for f in (path / name).rglob("*") if f.suffix.lower() in endings() and f.is_file()
                        and not any(part.startswith(".") for part in f.relative_to(path).parts))
         if not found:
-            raise DataError(f"{path / name}: expected images ({', '.join(e[1:] for e in ENDINGS)}), got none")
+            raise DataError(f"{path / name}: expected images ({', '.join(e[1:] for e in endings())}), got none")
         files += found
         labels += [number] * len(found)
     from concurrent.futures import ThreadPoolExecutor
