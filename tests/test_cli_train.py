@@ -113,7 +113,7 @@ def test_an_archive_is_not_what_it_should_be():
     for arrays, words in [(dict(a=x), "expected arrays x and y, x_train and y_train, or train_images and train_labels, got a"),
                           (dict(x=x, y=y[:5]), "expected 6 labels for 6 images"), (dict(x=x, y=y - 1), "got -1 to 0"),
                           (dict(x=x[:, 0], y=y), "expected images (N, H, W), (N, C, H, W) or (N, H, W, C), got shape (6, 8)"),
-                          (dict(x=x.astype(np.int32), y=y), "expected uint8 or float32 images, got int32"),
+                          (dict(x=x.astype(np.int32), y=y), "float64 images, got int32: convert"),
                           (dict(x=x, y=y / 2), "expected integer labels"), (dict(x=x / 0.5 * np.nan, y=y), "finite images"),
                           (dict(x=x, y=y * 0), "two classes or more"),
                           (dict(x=x, y=y, classes=np.array(["one"])), "got 0 to 1"),

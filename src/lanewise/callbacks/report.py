@@ -152,10 +152,9 @@ class ProgressBar(Callback):
     def _line(self, epoch: int, logs: dict[str, Any]) -> str:
         words = [f"epoch {epoch + 1:>{len(str(self.params['epochs']))}}/{self.params['epochs']}"]
         for name, value in logs.items():
-            if name != "size":
+            if name not in ("size", "learning_rate"):
                 share = re.fullmatch(r"(val_)?(accuracy|top\d+)", name)
-                words.append(f"{name} {100 * value:5.1f} %" if share else
-                             f"{name} {value:.3g}" if name == "learning_rate" else f"{name} {value:.4f}")
+                words.append(f"{name} {100 * value:5.1f} %" if share else f"{name} {value:.4f}")
         return "  ".join([*words, f"{self.done / max(time.perf_counter() - self.start, 1e-9):9,.0f} {self.unit}/s"])
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
