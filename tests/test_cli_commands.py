@@ -107,7 +107,7 @@ def test_more_pictures_than_at_once(saved, folder, monkeypatch):
 
 def test_predict_refuses(saved, floats, folder):
     (folder / "none").mkdir()
-    mistake(run("predict", saved, "none"), 1, "none: expected images (", "bmp, ", "got none")
+    mistake(run("predict", saved, "none"), 1, "none: expected images (png, jpg or another", "got none")
     picture("a.png", np.zeros((28, 28), np.uint8))
     mistake(run("predict", saved, "a.png", "--csv", "no/out.csv"), 1, "--csv no/out.csv: cannot write to the folder")
     mistake(run("predict", saved, "a.png", "--csv", "."), 2, "'--csv'")

@@ -132,7 +132,7 @@ def test_an_archive_is_not_what_it_should_be():
 
 def test_a_folder_is_not_what_it_should_be(folder):
     (tree(folder / "empty") / "sock").mkdir()
-    mistake(run("train", "--data", "empty"), 1, "empty/sock: expected images (", "bmp, ", "got none")
+    mistake(run("train", "--data", "empty"), 1, "empty/sock: expected images (png, jpg or another", "got none")
     (tree(folder / "text") / "shoe" / "9.png").write_text("hello")
     mistake(run("train", "--data", "text"), 1, "text/shoe/9.png: cannot be read as an image")
     mistake(run("train", "--data", tree(folder / "one", classes=("bag",))), 1, "expected two classes or more, got one")

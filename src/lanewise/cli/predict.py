@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from .. import data, io, nn
-from ..data.folder import ENDINGS, _read
+from ..data.folder import _read, endings
 from ..errors import DataError
 from ..train import Trainer
 from . import saved
@@ -69,10 +69,10 @@ def _files(path):
         if not path.exists():
             raise DataError(f"{path}: no such file")
         return [path]
-    found = sorted(f for f in path.rglob("*") if f.suffix.lower() in ENDINGS and f.is_file()
+    found = sorted(f for f in path.rglob("*") if f.suffix.lower() in endings() and f.is_file()
                    and not any(part.startswith(".") for part in f.relative_to(path).parts))
     if not found:
-        raise DataError(f"{path}: expected images ({', '.join(e[1:] for e in ENDINGS)}), got none")
+        raise DataError(f"{path}: expected images (png, jpg or another format that Pillow opens), got none")
     return found
 
 

@@ -32,12 +32,6 @@ def endings() -> tuple[str, ...]:
     return tuple(sorted(e.lower() for e, kind in known.items() if kind in Image.OPEN and kind not in ELSEWHERE))
 
 
-def __getattr__(name: str) -> Any:
-    if name == "ENDINGS":                               # asked for when it is used: Pillow is not imported with lanewise
-        return endings()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
 def from_folder(path: File, size: Size | None = None, channels: int | None = None,
                 classes: Sequence[str] | None = None) -> Dataset:
     """A Dataset of the images below path/CLASS/, one sub-folder a class, (N, C, H, W) uint8; mean and std are those of its
@@ -65,7 +59,7 @@ def from_folder(path: File, size: Size | None = None, channels: int | None = Non
         found = sorted(f for f in (path / name).rglob("*") if f.suffix.lower() in endings() and f.is_file()
                        and not any(part.startswith(".") for part in f.relative_to(path).parts))
         if not found:
-            raise DataError(f"{path / name}: expected images ({', '.join(e[1:] for e in endings())}), got none")
+            raise DataError(f"{path / name}: expected images (png, jpg or another format that Pillow opens), got none")
         files += found
         labels += [number] * len(found)
     from concurrent.futures import ThreadPoolExecutor
