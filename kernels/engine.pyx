@@ -83,17 +83,6 @@ cdef enum: FORWARD = 1, BACKWARD = 2, REDUCE = 4
 cdef enum: MOST_SLOTS = 16      # gradient slots: fixed, so that no thread count changes a sum
 
 
-cdef inline void ask_ahead(Context* ctx) noexcept nogil:
-    # A row of the next shard, which an epoch's order takes from anywhere in memory: it comes while this shard is worked on.
-    cdef const char* row = ctx.ahead.data + ctx.ahead.index[ctx.ahead_row] * ctx.ahead.row_bytes
-    cdef idx i
-    for i in range(0, least(ctx.ahead.row_bytes, FETCHED), 64):
-        line_prefetch(row + i)
-    ctx.ahead_row += 1
-    if ctx.ahead_row == least(ctx.next + LANES, ctx.n):
-        ctx.ahead = NULL
-
-
 cdef void execute(Code* block, Context* ctx, idx start, idx stop) noexcept nogil:
     cdef idx i
     for i in range(start, stop):
@@ -132,23 +121,6 @@ cdef void run_segment(Team* team, Segment* segment, Context* ctx) noexcept nogil
                 execute(&team.backward, ctx, segment.backward, segment.backward_stop)
             ctx.fresh = 0
         slot = take_slot(segment, ctx)
-
-
-cdef int all_finite(const real_t* g, idx n) noexcept nogil:
-    # x - x is 0, or NaN where x is not finite.
-    cdef lane_t bad = lane_set(0), v
-    cdef real_t line[LANE_MAX]
-    cdef real_t rest = 0
-    cdef idx i
-    for i in range(n // LANES):
-        v = lane_load(g + i * LANES)
-        bad = bad + (v - v)
-    for i in range(n - n % LANES, n):
-        rest += g[i] - g[i]
-    lane_store(line, bad)
-    for i in range(LANES):
-        rest += line[i]
-    return rest == 0
 
 
 cdef void take_part(Team* team, int tid, int threads) noexcept nogil:

@@ -59,6 +59,17 @@ cdef inline void look_ahead(Context* ctx, Bound* b) noexcept nogil:
         ctx.ahead, ctx.ahead_row = b, ctx.next
 
 
+cdef inline void ask_ahead(Context* ctx) noexcept nogil:
+    # A row of the next shard, which an epoch's order takes from anywhere in memory: it comes while this shard is worked on.
+    cdef const char* row = ctx.ahead.data + ctx.ahead.index[ctx.ahead_row] * ctx.ahead.row_bytes
+    cdef idx i
+    for i in range(0, least(ctx.ahead.row_bytes, FETCHED), 64):
+        line_prefetch(row + i)
+    ctx.ahead_row += 1
+    if ctx.ahead_row == least(ctx.next + LANES, ctx.n):
+        ctx.ahead = NULL
+
+
 cdef void gather(Context* ctx, const Args* args) noexcept nogil:
     # The lanes beyond the batch repeat a sample (a function that is not finite at 0 would make a NaN of their gradient of 0)
     # or are zero.

@@ -1,4 +1,4 @@
-# One pass over an array of the caller's: what a step asks of a batch's labels and losses, without NumPy's cost per call.
+# One pass over an array: what a step asks of a batch's labels, losses and gradients, without NumPy's cost per call.
 
 cdef inline void* vector(ndarray x, bint right, idx size) except NULL:
     # Where the numbers of an array (n,) start, `right` of kind and of `size` bytes each.
@@ -42,3 +42,20 @@ def value_range(const real_t[::1] x):
         low = x[i] if x[i] < low else low
         high = x[i] if x[i] > high else high
     return low, high
+
+
+cdef int all_finite(const real_t* g, idx n) noexcept nogil:
+    # x - x is 0, or NaN where x is not finite.
+    cdef lane_t bad = lane_set(0), v
+    cdef real_t line[LANE_MAX]
+    cdef real_t rest = 0
+    cdef idx i
+    for i in range(n // LANES):
+        v = lane_load(g + i * LANES)
+        bad = bad + (v - v)
+    for i in range(n - n % LANES, n):
+        rest += g[i] - g[i]
+    lane_store(line, bad)
+    for i in range(LANES):
+        rest += line[i]
+    return rest == 0
