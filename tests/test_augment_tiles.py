@@ -44,14 +44,18 @@ def moved(ds, n):
     return np.asarray(batch), augmented(batch.images[batch.index], ds.augment, key, 0, mix, ds.mean, ds.std)
 
 
-@pytest.fixture(params=["tiles", "loop"])
-def tiles(request, isa, monkeypatch):
+WAYS = [(isa, "loop") for isa in _isa.supported()] + [("v4", "tiles")] * _isa.VBMI
+
+
+@pytest.fixture(params=WAYS, ids=["-".join(way) for way in WAYS])
+def tiles(request, monkeypatch):
     """Whether tiles are taken: in the build that has them where the processor can run them, and not where that is forbidden."""
-    if request.param == "loop":
+    isa, way = request.param
+    monkeypatch.setattr(_isa, "isa", isa)
+    if way == "loop":
         monkeypatch.setattr(_isa, "VBMI", False)
-    elif not (_isa.VBMI and _isa.engine("float32").tiles):
-        pytest.skip("neither this build nor this processor has them" if isa != "v4" else "this processor has no VBMI")
-    return request.param == "tiles"
+    assert way == "loop" or _isa.engine("float32").tiles
+    return way == "tiles"
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import ops
 from .data.dataset import Dataset
-from .data.sources import as_source, count_batches
+from .data.sources import as_source, count_batches, number_type
 from .errors import LabelError, ShapeError, WeightsError
 from .nn.module import Module
 from .optim import lr_scheduler
@@ -136,8 +136,7 @@ def update_bn(data: Any, model: Module, batch_size: int = CHUNK) -> None:
             for m in norms:
                 m.momentum = None                       # the mean of all batches since the count was 0
                 m.num_batches_tracked.data[...] = 0
-            dtype = next((p.dtype for p in model.parameters()), np.float32)
-            for x, y in as_source(data, dtype).batches(batch_size, shuffle=False, augment=False):
+            for x, y in as_source(data, number_type(model)).batches(batch_size, shuffle=False, augment=False):
                 if len(y) > 1:
                     model(x).numpy()
         finally:

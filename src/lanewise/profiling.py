@@ -168,7 +168,8 @@ def _measurable(data: Data, dtype: Any) -> Any:
 
 
 def _data(model: Module, loss: Any, data: Data, n: int) -> Any:
-    number = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
+    from .data.sources import number_type
+    number = number_type(model)
     if not isinstance(data, (tuple, list)) or not data or not all(isinstance(d, (int, np.integer)) for d in data):
         return _measurable(data, number)
     if min(data) < 1:

@@ -14,7 +14,7 @@ import numpy as np
 from .callbacks import ProgressBar
 from .callbacks.base import CallbackList
 from .data.dataset import Batch, Dataset, check_batch_size
-from .data.sources import as_source, count_batches, of_type
+from .data.sources import as_source, count_batches, number_type, of_type
 from .errors import LabelError, NonFiniteError, ShapeError
 from .graph import Value, leaf
 from .metrics import named
@@ -117,7 +117,7 @@ class Trainer:
                             "callbacks.LearningRateScheduler")
         if verbose not in (0, 1, 2):
             raise ValueError(f"Trainer.fit: expected verbose of 0, 1 or 2, got {verbose!r}")
-        data, size, rng = as_source(data, self._dtype()), check_batch_size(batch_size), as_rng(rng)
+        data, size, rng = as_source(data, number_type(self.model)), check_batch_size(batch_size), as_rng(rng)
         samples, batches = len(data) if hasattr(data, "__len__") else None, count_batches(data, size)
         steps = batches and -(-batches // accumulate)
         callbacks = list(callbacks)
@@ -150,10 +150,6 @@ class Trainer:
         hooks.call("on_train_end")
         return self.history
 
-    def _dtype(self) -> Any:
-        # Of the model's numbers: what floating-point inputs are brought to.
-        return next((p.dtype for p in self.model.parameters()), np.dtype(np.float32))
-
     def _check_loss(self) -> None:
         if self.loss_fn is None:
             raise ValueError("Trainer: expected a loss, got none")
@@ -163,7 +159,7 @@ class Trainer:
         (x, y), a Dataset or an iterable of batches; no training and no augmentation. With reduction "sum" the loss is the
         sum."""
         self._check_loss()
-        data, place = as_source(data, self._dtype()), Place(self.metrics)
+        data, place = as_source(data, number_type(self.model)), Place(self.metrics)
         with _evaluating(self.model):
             for x, y in data.batches(CHUNK, shuffle=False, augment=False):
                 output = self.model(x)
@@ -178,9 +174,9 @@ class Trainer:
         bit whoever is beside it."""
         with _evaluating(self.model):
             if isinstance(x, Dataset):
-                parts = [b for b, _ in x.of_type(self._dtype()).batches(CHUNK, shuffle=False, augment=False)]
+                parts = [b for b, _ in x.of_type(number_type(self.model)).batches(CHUNK, shuffle=False, augment=False)]
             else:
-                _, feed = leaf(of_type(np.asarray(x) if isinstance(x, Batch) else x, self._dtype()))
+                _, feed = leaf(of_type(np.asarray(x) if isinstance(x, Batch) else x, number_type(self.model)))
                 parts = [feed.array[i:i + CHUNK] for i in range(0, feed.n, CHUNK)]
             return np.concatenate([_numbers(self.model(p)) for p in parts])
 

@@ -119,7 +119,6 @@ class Dataset:
                              f"{images.strides} for shape {images.shape}: use subset() for some of its rows")
         self.labels, self.classes = _labels(labels, classes)
         self._array = np.ascontiguousarray(images)
-        self._casts: dict[Any, Array] = {}              # the array in another number type, for this Dataset and its subsets
         self._rows: Array | None = None
         self._n_classes: int | None = None
         self.scale: tuple[float, ...] | None = None
@@ -210,10 +209,8 @@ class Dataset:
         array, dtype = self._array, np.dtype(dtype)
         if array.dtype.kind != "f" or array.dtype == dtype or isinstance(array, np.memmap):
             return self
-        if dtype not in self._casts:
-            self._casts[dtype] = array.astype(dtype)
         new = copy.copy(self)
-        new._array = self._casts[dtype]
+        new._array = array.astype(dtype)
         return new
 
     def batch(self, index: ArrayLike | None = None) -> tuple[Batch, Array]:

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from .._types import Array, Seed
+    from ..nn.module import Module
+
+
+def number_type(model: Module) -> Any:
+    """The number type of a model's parameters, which floating-point inputs are brought to; float32 without any."""
+    return next((p.dtype for p in model.parameters()), np.dtype(np.float32))
 
 
 def of_type(x: Any, dtype: Any) -> Any:
