@@ -151,48 +151,39 @@ cdef inline void tone(const Augmented* a, const Drawn* drawn, const double* mean
 include "augment_between.pxi"
 
 
-cdef void cut_out(Context* ctx, const Augmented* a, const Drawn* drawn) noexcept nogil:
-    # Every pixel of all lanes, as their squares lie anywhere: one after the other they take three times as long.
+cdef inline void finish(Context* ctx, const Augmented* a, const Drawn* drawn, const double* mix, int cut,
+                        int mixed) noexcept nogil:
+    # Squares are cut out, and samples 0 and 1, 2 and 3, ... of the batch mixed, which lie in one shard; a last one without a
+    # partner stays. Every pixel of all lanes, as their squares lie anywhere: one after the other they take three times as long.
     cdef const Gather* f = &a.gather
     cdef real_t top[LANE_MAX]
     cdef real_t left[LANE_MAX]
+    cdef real_t own[LANE_MAX]
     cdef mask_t within[COLUMNS]
-    cdef mask_t row
-    cdef lane_t tops, lefts, at, size = lane_set(<real_t> a.cutout)
+    cdef mask_t row = mask_set(0)
+    cdef lane_t tops, lefts, at, part, rest, v, size = lane_set(<real_t> a.cutout)
     cdef lane_t* y
     cdef idx h, l, w, c, start = 0, n
     for l in range(LANES):
         top[l], left[l] = <real_t> drawn[l].row, <real_t> drawn[l].col
-    tops, lefts = lane_load(top), lane_load(left)
+        own[l] = <real_t> mix[ctx.first + l] if mixed and (l | 1) < ctx.valid else 1
+    tops, lefts, part = lane_load(top), lane_load(left), lane_load(own)
+    rest = 1 - part
     while start < f.cols:
         n = least(COLUMNS, f.cols - start)
-        for w in range(n):
+        for w in range(n if cut else 0):
             at = lane_set(<real_t> (start + w)) - lefts
             within[w] = mask_and(lane_le(lane_set(0), at), lane_lt(at, size))
         for h in range(f.rows):
-            at = lane_set(<real_t> h) - tops
-            row = mask_and(lane_le(lane_set(0), at), lane_lt(at, size))
+            if cut:
+                at = lane_set(<real_t> h) - tops
+                row = mask_and(lane_le(lane_set(0), at), lane_lt(at, size))
             y = lanes_at(ctx, f.y) + h * f.row + start * f.step
             for w in range(n):
-                for c in range(f.step):
-                    y[w * f.step + c] = lane_select(mask_and(row, within[w]), lane_set(0), y[w * f.step + c])
+                for c in range(w * f.step, (w + 1) * f.step):
+                    v = lane_select(mask_and(row, within[w]), lane_set(0), y[c]) if cut else y[c]
+                    y[c] = v * part + lane_swap(v) * rest if mixed else v
         start += n
-
-
-cdef void mix_pairs(Context* ctx, const Gather* f, const double* mix) noexcept nogil:
-    # Samples 0 and 1, 2 and 3, ... of the batch; a last one without a partner stays. Pairs lie in one shard.
-    cdef real_t own[LANE_MAX]
-    cdef lane_t* y
-    cdef lane_t part, rest
-    cdef idx h, i, l
-    for l in range(LANES):
-        own[l] = <real_t> mix[ctx.first + l] if (l | 1) < ctx.valid else 1
-    part = lane_load(own)
-    rest = 1 - part
-    for h in range(f.rows):
-        y = lanes_at(ctx, f.y) + h * f.row
-        for i in range(f.cols * f.step):
-            y[i] = y[i] * part + lane_swap(y[i]) * rest
 
 
 cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
@@ -239,8 +230,10 @@ cdef void gather_augmented(Context* ctx, const Args* args) noexcept nogil:
                 to_lanes(ctx, &a.gather, rows, c, by, to, FROM_SCALED)
             else:
                 to_lanes(ctx, &a.gather, rows, c, by, to, FROM_REAL)
-    if a.cutout:
-        cut_out(ctx, a, drawn)
-    if a.mix and b.mix:
-        mix_pairs(ctx, &a.gather, b.mix)
+    if a.cutout and b.mix:
+        finish(ctx, a, drawn, b.mix, 1, 1)
+    elif a.cutout:
+        finish(ctx, a, drawn, NULL, 1, 0)
+    elif b.mix:
+        finish(ctx, a, drawn, b.mix, 0, 1)
     look_ahead(ctx, b)

@@ -4,7 +4,9 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cython.parallel cimport parallel, prange
 cimport openmp
 cimport numpy as cnp
-from numpy cimport ndarray
+from numpy cimport ndarray, npy_intp
+
+from lanewise.errors import LabelError
 
 cnp.import_array()
 

@@ -25,24 +25,17 @@ cdef inline void to_lanes(Context* ctx, const Gather* f, const char** rows, idx 
     for h in range(lines):
         w = 0
         while w < cols:
+            w = least(w, most(cols - LANES, 0))         # of the last, a whole vector: some columns once more
             at = (c * lines + h) * cols + w
-            n = cols - w
-            if n >= LANES:
-                n = LANES
-                for l in range(LANES):
-                    if kind == FROM_U8:
-                        block[l] = lane_load_u8(<const uint8_t*> rows[l] + at)
-                    else:
-                        block[l] = lane_load(<const real_t*> rows[l] + at)
-            else:
-                for l in range(LANES):
+            n = least(cols, LANES)
+            for l in range(LANES):
+                if kind != FROM_U8:
+                    block[l] = lane_load_some(<const real_t*> rows[l] + at, n, lane_set(0))
+                elif n == LANES:
+                    block[l] = lane_load_u8(<const uint8_t*> rows[l] + at)
+                else:
                     for i in range(LANES):
-                        if i >= n:
-                            line[i] = 0
-                        elif kind == FROM_U8:
-                            line[i] = (<const uint8_t*> rows[l])[at + i]
-                        else:
-                            line[i] = (<const real_t*> rows[l])[at + i]
+                        line[i] = (<const uint8_t*> rows[l])[at + i] if i < n else 0
                     block[l] = lane_load(line)
             for l in range(ctx.valid, LANES if f.zero else 0):
                 block[l] = lane_set(0)

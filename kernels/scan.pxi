@@ -28,17 +28,41 @@ def label_range(ndarray labels):
     return low, high
 
 
-def value_range(const real_t[::1] x):
-    """(least, greatest) of at least one number; NaNs are passed over."""
+def mix_labels(ndarray labels, ndarray index, ndarray parts, idx at, npy_intp classes):
+    """(n, classes) probabilities of the rows `index` (n,): parts[at + i] at the label of the i-th and 1 - parts[at + i] at
+    that of number i ^ 1, or 1 where they are one or a last row has no other."""
+    cdef const int64_t* label = <const int64_t*> vector(labels, cnp.PyArray_ISSIGNED(labels), sizeof(int64_t))
+    cdef const int64_t* row = <const int64_t*> vector(index, cnp.PyArray_ISSIGNED(index), sizeof(int64_t))
+    cdef const double* part = <const double*> vector(parts, cnp.PyArray_ISFLOAT(parts), sizeof(double)) + at
+    cdef npy_intp[2] shape = [cnp.PyArray_SIZE(index), classes]
+    cdef ndarray mixed = cnp.PyArray_ZEROS(2, shape, cnp.NPY_DOUBLE if sizeof(real_t) == 8 else cnp.NPY_FLOAT, 0)
+    cdef real_t* y = <real_t*> cnp.PyArray_DATA(mixed)
+    cdef idx n = shape[0], i
+    cdef int64_t own, other
+    if at + n > cnp.PyArray_SIZE(parts):
+        raise ValueError("mix_labels: expected a part for each row")
+    for i in range(n):
+        own, other = label[row[i]], label[row[least(i ^ 1, n - 1)]]
+        if not 0 <= own < classes or not 0 <= other < classes:
+            raise LabelError(f"expected labels from 0 to {classes - 1} to mix, got {own if not 0 <= own < classes else other}")
+        y[other] = <real_t> (1 - part[i])
+        y[own] = 1 if other == own else <real_t> part[i]
+        y += classes
+    return mixed
+
+
+def value_range(ndarray numbers):
+    """(least, greatest) of at least one number of a C-contiguous array; NaNs are passed over."""
+    cdef const real_t* x = <const real_t*> bytes_of(numbers, False)
     cdef real_t low = INFINITY, high = -INFINITY
     cdef lane_t v, lows = lane_set(low), highs = lane_set(high)
-    cdef idx i, n = x.shape[0] // LANES * LANES
+    cdef idx i, size = cnp.PyArray_SIZE(numbers), n = size // LANES * LANES
     for i in range(0, n, LANES):
-        v = lane_load(&x[i])
+        v = lane_load(x + i)
         lows = lane_select(lane_lt(v, lows), v, lows)
         highs = lane_select(lane_gt(v, highs), v, highs)
     low, high = -lane_most(-lows), lane_most(highs)
-    for i in range(n, x.shape[0]):
+    for i in range(n, size):
         low = x[i] if x[i] < low else low
         high = x[i] if x[i] > high else high
     return low, high

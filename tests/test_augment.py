@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from augment_reference import augmented, drawn, philox
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import beta, kstest
 
 import lanewise as lw
 from lanewise import nn, optim
 from lanewise.data import Augment, Dataset
-from lanewise.data.augment import BETWEEN
+from lanewise.data.augment import BETWEEN, betas
+from lanewise.errors import LabelError
 
 CASES = {
     "shift": dict(shift=2), "shift edge": dict(shift=3, pad="edge"), "shift reflect": dict(shift=4, pad="reflect"),
@@ -187,6 +189,26 @@ def test_mixup_targets(n, rng):
     loss.backward()
     assert loss.correct == (scores.argmax(1) == y.argmax(1)).sum() and loss.counted == n
     assert made(rng, 6, (1, 5, 5), "float64").augmented(Augment(mixup=1)).batches(6).__next__()[1].dtype == np.float64
+
+
+@pytest.mark.parametrize("a", [0.2, 0.4, 1, 2.5, 40])
+def test_parts_are_of_the_beta_distribution(a):
+    """Kolmogorov and Smirnov's distance of 20,000 parts is what chance leaves; at 0 and 1, where float32 ends, not beyond."""
+    x = betas(a, 20000, np.random.default_rng(4))
+    assert 0 <= x.min() and x.max() <= 1 and x.dtype == np.float64
+    inside = x[(x > 1e-6) & (x < 1 - 1e-6)]
+    low, high = beta.cdf([1e-6, 1 - 1e-6], a, a)
+    assert kstest(inside, lambda v: (beta.cdf(v, a, a) - low) / (high - low)).pvalue > 0.001
+    assert abs((x <= 1e-6).mean() - low) < 0.01 and abs((x >= 1 - 1e-6).mean() - (1 - high)) < 0.01
+    assert np.array_equal(x, betas(a, 20000, np.random.default_rng(4)))
+
+
+def test_labels_that_cannot_be_mixed(rng):
+    """Those outside the classes are named, own and partner's."""
+    for labels in ([0, 3, 1, 2], [3, 0, 1, 2], [0, 1, -1, 2]):
+        ds = Dataset(rng.random((4, 1, 5, 5)).astype(np.float32), labels, classes=["a", "b", "c"], augment=Augment(mixup=1))
+        with pytest.raises(LabelError, match="expected labels from 0 to 2 to mix, got (3|-1)"):
+            list(ds.batches(4))
 
 
 def test_training_with_a_border_and_gradients(isa, rng):

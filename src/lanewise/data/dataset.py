@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._isa import engine
 from .._kernels.step import batch_leaf
 from ..errors import DataError, DtypeError, LabelError, ShapeError
 from ..graph import as_value
 from ..rng import as_rng
-from .augment import Augment
+from .augment import Augment, betas
 from .pixels import statistics
 
 if TYPE_CHECKING:
@@ -224,25 +225,20 @@ class Dataset:
 
         A Dataset with an Augment changes its images, with new numbers each time, unless augment is False; with mixup the labels
         are probabilities (N, classes) of the images' number type, float32 for uint8."""
-        rng, at = as_rng(rng), 0
+        rng, at, labels = as_rng(rng), 0, self.labels
         changed = self.augment if augment else None
+        mix: Any = None
         for index in rows(len(self), batch_size, shuffle, drop_last, rng):
-            batch, labels = Batch(self._array, self._places(index), self.scale), self.labels[index]
-            if changed is not None:
-                if at == 0:                             # after the order, which is the same with an augmentation and without
-                    key, mixup = int(rng.integers(1 << 63)), changed.mixup
-                    parts = rng.beta(mixup, mixup, len(self)) if mixup else None
-                own = None if parts is None else parts[at:at + len(index)]
-                batch.augment, batch.draws = changed, (key, at, own)
-                labels = labels if own is None else self._mixed(labels, own)
-                at += len(index)
-            yield batch, labels
-
-    def _mixed(self, labels: Array, parts: Array) -> Array:
-        # Sample i's partner is i ^ 1; a last one without is its own.
-        n = len(labels)
-        each, other = np.arange(n), np.minimum(np.arange(n) ^ 1, n - 1)
-        y = np.zeros((n, self.n_classes))
-        y[each, labels] = parts
-        y[each, labels[other]] += 1 - parts
-        return y.astype(np.float32 if self._array.dtype == np.uint8 else self._array.dtype)
+            batch = Batch(self._array, self._places(index), self.scale)
+            if changed is None:
+                yield batch, labels[index]
+                continue
+            if at == 0:                                 # after the order, which is the same with an augmentation and without
+                key, n_classes, parts = int(rng.integers(1 << 63)), self.n_classes, None
+                if changed.mixup:
+                    parts = betas(changed.mixup, len(self), rng)
+                    mix = engine("float64" if self._array.dtype == np.float64 else "float32").mix_labels
+            batch.augment = changed
+            batch.draws = (key, at, None if parts is None else parts[at:at + len(index)])
+            yield batch, labels[index] if parts is None else mix(labels, index, parts, at, n_classes)
+            at += len(index)

@@ -319,10 +319,11 @@ class Hinge(Pointwise):
 
 def in_range(name, t, low, high):
     """The targets as a contiguous array, or one sentence on what is wrong with them."""
-    if t.dtype not in (np.float32, np.float64):
+    kind = t.dtype
+    if kind.char not in "fd" or not kind.isnative:
         raise DtypeError(f"{name} expected targets of float32 or float64, got {t.dtype}")
     t = np.ascontiguousarray(t)
-    least, most = engine(t.dtype.name).value_range(t.reshape(-1))
+    least, most = engine(kind).value_range(t)
     if least < low or most > high:
         what = f"between {low} and {high}" if np.isfinite(high) else f"of {low} or more"
         raise LabelError(f"{name} expected targets {what}, got {least if least < low else most:g}")
