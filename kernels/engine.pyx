@@ -306,6 +306,7 @@ cdef class Program:
             self.team.ctx.n = n
             self.team.ctx.n_slots = min(self.team.shards, MOST_SLOTS) if phases & BACKWARD else self.team.shards
         self.team.ctx.accumulate = accumulate
+        self.team.ctx.whole = phases == (FORWARD | BACKWARD | REDUCE)
         for i in range(self.n_bound if phases & FORWARD else 0):
             b = self.team.ctx.bound + i
             b.index = NULL

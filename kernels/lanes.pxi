@@ -145,6 +145,7 @@ cdef struct Context:
     idx ahead_row
     int fresh                   # first shard of its slot: write, do not add
     int accumulate              # add to the parameters' gradients
+    int whole                   # the run goes from a batch to the gradients
     int tid, threads
     barrier_t* barrier          # of the team
 

@@ -245,6 +245,11 @@ class Builder:
         """Write a value's numbers to a bound array (N, ...)."""
         self.emit(block, "scatter", **self._moved(layout, len(shape) == 3), bound=bound, scale=0)
 
+    def bound_rows(self, node):
+        """Which bound array has the numbers of a node, an input, as a stash would: in their order, rows of its pitch; or -1."""
+        plain = isinstance(node.op, Input) and len(node.shape) == 1 and not node.op.scale and not node.op.augment
+        return self._bound[node] if plain and self.pitch(node.shape[0]) == node.shape[0] else -1
+
     def bound_index(self, node, limit):
         """Which bound array holds an input's indices; every run sees to it that they lie below `limit`."""
         self.limits.append((self._bound[node], limit))

@@ -1,17 +1,19 @@
 """Rewrites of a graph before it is planned: fewer passes over the same numbers."""
-from .graph import Node, topological
+from .graph import Input, Node, topological
 from .nodes.batchnorm import BatchNorm
 from .nodes.conv import Conv2d
 from .nodes.dense import Linear
 from .nodes.depthwise import DepthwiseConv2d
 from .nodes.elementwise import Add, ReLU
 from .nodes.pool import ConvMaxPool, MaxPool2d
+from .nodes.reshape import Reshape
 
 
 def fuse(outputs):
     """The graph with ReLU inside the convolution, dense layer or BatchNorm before it, a sum inside the BatchNorm that makes one of
-    its terms, and a convolution's rows streamed through the max-pool after it: (new nodes for the outputs, {node: places in
-    topological(outputs) of what it computes}). A value that is an output, or read twice, stays a value."""
+    its terms, a convolution's rows streamed through the max-pool after it, an input in the shape that it is read in: (new nodes
+    for the outputs, {node: places in topological(outputs) of what it computes}). A value that is an output, or read twice,
+    stays a value."""
     order = topological(outputs)
     readers = {}
     for node in order:
@@ -39,6 +41,8 @@ def fuse(outputs):
             new[id(node)] = Node(inputs[term].op.with_sum(term), (*inputs[:term], *inputs[term].inputs, *inputs[term + 1:]))
         elif isinstance(op, MaxPool2d) and ConvMaxPool.fits(before, op) and private(node.inputs[0]):
             new[id(node)] = Node(ConvMaxPool(before, op), inputs[0].inputs)
+        elif isinstance(op, Reshape) and isinstance(before, Input) and before.fits(op.to) and private(node.inputs[0]):
+            new[id(node)] = Node(Input(op.to, before.kind, before.scale), ())
         else:
             new[id(node)] = node if inputs == node.inputs else Node(op, inputs)
     covers = {}

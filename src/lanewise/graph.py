@@ -81,6 +81,11 @@ class Input:
     def borders(self, node: Node) -> tuple[Any, ...]:
         return ()
 
+    def fits(self, shape: Shape) -> bool:
+        """Whether it can come in another shape, without gradient: numbers in their order, whose scale is that of all."""
+        return (self.kind != "int64" and not self.wants_grad and self.augment is None and
+                (self.scale is None or len(self.scale) == 2 and len(shape) != 3))
+
 
 class Tensor:
     """An array whose gradient is wanted: `x = lw.tensor(array, requires_grad=True)`; after backward(), `x.grad`."""

@@ -64,9 +64,10 @@ class Linear(Op):
             b.emit("backward", "relu_backward", **loops(dy, b.value(node), dy))
         if any(p.requires_grad for p in self.params):
             before = [b.used_before(p) for p in (self.weight, self.bias)]
+            bound = b.bound_rows(node.inputs[0]) if rows == 1 and not self.transposed else -1
             for t in range(rows):
                 self._weight_grad(b, x.at(channel=t * ins), dy.at(channel=t * outs), outs, ins,
-                                  [add or int(t > 0) for add in before])
+                                  [add or int(t > 0) for add in before], bound)
         if b.wants(node.inputs[0]):
             dx, add = b.into(node.inputs[0])
             weights = self._weights(b, ins, outs, not self.transposed)
@@ -75,11 +76,11 @@ class Linear(Op):
                 b.emit("backward", "dense", x=dy.at(channel=t * outs), y=dx.at(channel=t * ins), bias=0,
                        ins=outs, outs=ins, start=KEEP if add else ZERO, relu=0, **weights)
 
-    def _weight_grad(self, b, x, dy, outs, ins, adds):
+    def _weight_grad(self, b, x, dy, outs, ins, adds, bound):
         x_pitch, dy_pitch = b.pitch(ins), b.pitch(outs)
         x_row, dy_row = b.stash(x_pitch), b.stash(dy_pitch)
-        b.emit("backward", "stash", src=x, size=ins, dst=x_row, pitch=x_pitch)
-        b.emit("backward", "stash", src=dy, size=outs, dst=dy_row, pitch=dy_pitch)
+        b.emit("backward", "stash", src=x, size=ins, dst=x_row, pitch=x_pitch, bound=bound)
+        b.emit("backward", "stash", src=dy, size=outs, dst=dy_row, pitch=dy_pitch, bound=-1)
         if self.transposed:                             # dW = X^T dY: the two change places
             x_row, x_pitch, dy_row, dy_pitch, outs, ins = dy_row, dy_pitch, x_row, x_pitch, ins, outs
         addresses = b.grad_address(self.weight), b.grad_address(self.bias)
@@ -89,4 +90,4 @@ class Linear(Op):
             if grad or bias_grad:
                 b.flops(2 * outs * ins if grad else 0)
                 b.emit("reduce", "dense_grad", x=x_row, x_pitch=x_pitch, dy=dy_row, dy_pitch=dy_pitch, ins=ins, outs=outs,
-                       grad=grad, bias_grad=bias_grad, add=add)
+                       grad=grad, bias_grad=bias_grad, add=add, bound=bound)

@@ -49,7 +49,7 @@ class Embedding(Op):
             flat = b.scratch(size)
             b.emit("backward", "affine", **loops(flat.start, dy.start, shape=order[0], ys=order[2], as_=order[1]))
         b.emit("backward", "embedding_stash", **self._fields(b, node, dy, index, index_pitch))
-        b.emit("backward", "stash", src=flat.start, size=size, dst=rows, pitch=pitch)
+        b.emit("backward", "stash", src=flat.start, size=size, dst=rows, pitch=pitch, bound=-1)
         b.emit("reduce", "embedding_grad", index=index, index_pitch=index_pitch, dy=rows, dy_pitch=pitch, positions=positions,
                rows=self.weight.shape[0], dim=self.weight.shape[1], skip=-1 if self.padding is None else self.padding,
                grad=b.grad_address(self.weight), add=b.used_before(self.weight))
