@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .look import BLUE, GREEN, GREY, ORANGE, SMALL, TEXT, axes, figure, shorten, title
+from .look import BLUE, GREEN, GREY, ORANGE, SMALL, TEXT, axes, extent, figure, shorten, title
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,9 +35,11 @@ def history(history: Mapping[str, Sequence[float]] | Trainer, fig: Figure | None
     epochs = max(map(len, curves.values()))
     names = list(dict.fromkeys(k[4:] if k.startswith("val_") else k for k in curves))
     names.sort(key=lambda k: (k != "loss", k == RATE))
-    fig = figure(fig, *((6.0, 3.2) if len(names) < 3 else (3.0 * len(names), 3.0)))
-    for ax, name in zip(fig.subplots(1, len(names), squeeze=False)[0], names):
-        axes(ax)
+    rows = -(-len(names) // 4)
+    cols = -(-len(names) // rows)
+    fig = figure(fig, *((6.0, 3.2) if cols < 3 else (3.0 * cols, 3.0 * rows)))
+    for place, name in enumerate(names):
+        ax = axes(fig.add_subplot(rows, cols, place + 1))
         for key, colour, label in ((name, BLUE, "training"), ("val_" + name, ORANGE, "validation")):
             if key in curves:
                 y = curves[key]
@@ -49,6 +51,9 @@ def history(history: Mapping[str, Sequence[float]] | Trainer, fig: Figure | None
         elif "val_" + name in curves:
             ax.legend(frameon=False, fontsize=TEXT - 1)
         ax.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+        if epochs == 1:
+            ax.set_xlim(0.5, 1.5)
+            ax.set_xticks([1])
         ax.set_xlabel("epoch", fontsize=TEXT)
         title(ax, "learning rate" if name == RATE else name)
     return fig
@@ -63,7 +68,7 @@ def profile(profile: Profile, most: int = 20, ax: Axes | None = None) -> Axes:
         raise TypeError(f"profile: expected what lanewise.profile returns, got {type(profile).__name__}")
     big = set(map(id, sorted(rows, key=lambda r: -r.seconds)[:most if len(rows) <= most else most - 1]))
     kept, rest = [r for r in rows if id(r) in big], [r for r in rows if id(r) not in big]
-    labels = [shorten(" ".join(filter(None, (r.name, "+".join((r.kind, *r.fused))))), 2.0, SMALL) for r in kept]
+    labels = shorten([" ".join(filter(None, (r.name, "+".join((r.kind, *r.fused))))) for r in kept], 2.0, SMALL)
     parts = [[(r.forward, r.dx, r.dw, r.seconds if r.output_shape is None else 0.0) for r in group] for group in (kept, rest)]
     parts = np.array(parts[0] + ([tuple(map(sum, zip(*parts[1])))] if rest else []))
     labels += [f"{len(rest)} others"] if rest else []
@@ -79,5 +84,5 @@ def profile(profile: Profile, most: int = 20, ax: Axes | None = None) -> Axes:
     ax.legend(frameon=False, fontsize=SMALL, loc="best")
     ax.set_xlabel(f"{name} of a step of {profile.samples} samples", fontsize=TEXT)
     title(ax, f"a step: {unit * profile.step:,.1f} {name} on {profile.threads} thread{'s' * (profile.threads > 1)}, "
-              f"{profile.samples / profile.step:,.0f} samples/s")
+              f"{profile.samples / profile.step:,.0f} samples/s", max(extent(k, SMALL) for k in labels))
     return ax
