@@ -9,6 +9,7 @@ from .look import BLUE, GREEN, GREY, ORANGE, SMALL, TEXT, axes, extent, figure, 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 
 
 RATE = "learning_rate"
+
+
+def _by_factors(rates: Any) -> bool:
+    # whether rates go over orders of magnitude, so that the middle one is nearer to the geometric mean of the extremes: steps
+    # and powers do, a cosine that ends near 0 does not
+    rates = np.unique(rates)
+    low, middle, high = rates[0], rates[(len(rates) - 1) // 2], rates[-1]
+    return bool(low > 0 and high > 30 * low and middle ** 2 < np.sqrt(low * high) * (low + high) / 2)
 
 
 def history(history: Mapping[str, Sequence[float]] | Trainer, fig: Figure | None = None) -> Figure:
@@ -46,7 +55,7 @@ def history(history: Mapping[str, Sequence[float]] | Trainer, fig: Figure | None
                 ax.plot(np.arange(epochs - len(y), epochs) + 1, y, color=GREEN if name == RATE else colour, linewidth=1.5,
                         marker="o" if epochs <= 30 else "", markersize=3, label=label)
         if name == RATE:
-            if curves[name].min() > 0 and curves[name].max() > 30 * curves[name].min():
+            if _by_factors(curves[name]):
                 ax.set_yscale("log")
         elif "val_" + name in curves:
             ax.legend(frameon=False, fontsize=TEXT - 1)
