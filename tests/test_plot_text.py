@@ -200,6 +200,8 @@ def test_titles_of_saliency(rng, n):
     figure = plot.saliency(model, x, titles=LONG[:n], names=ALIKE[:10])
     titles = [ax.title for ax in figure.axes]
     assert overlaps(extents(figure, titles), 2) == 0 and distinct([t.get_text() for t in titles[:n]], LONG[:n])
+    classes = [ALIKE[k] for k in model(x).argmax(1)]      # in a second line where they have no room
+    assert distinct([t.get_text() for t in titles[n:]], classes) and titles[n].get_text().startswith("predicted")
 
 
 @pytest.mark.parametrize("ins, outs, k", [(1, 6, 5), (6, 16, 5), (64, 1, 3), (32, 64, 1), (1, 1, 7)])
@@ -234,3 +236,12 @@ def test_history_of_one_epoch_and_of_many_measures():
     bottoms = [round(b) for b in extents(figure, figure.axes)[:, 1]]
     assert len(figure.axes) == 5 and len(set(bottoms)) == 2
     assert overlaps(extents(figure, texts(figure))) == 0
+
+
+@pytest.mark.parametrize("rates, scale", [
+    ([1, 0.1, 0.1, 0.01], "log"), ([1, 0.01], "log"), (list(0.5 ** np.arange(20)), "log"), ([1, 0.5, 0.1], "linear"),
+    (list(1e-8 + 1e-3 * (1 + np.cos(np.linspace(0.1, np.pi, 9)))), "linear"), ([1, 0.5, 0], "linear"), ([0.1] * 3, "linear")])
+def test_scale_of_the_learning_rate(rates, scale):
+    """Logarithmic for steps and powers, not for what goes evenly to nearly nothing."""
+    figure = plot.history({"loss": [1.0] * len(rates), "learning_rate": rates})
+    assert figure.axes[-1].get_yscale() == scale

@@ -55,7 +55,7 @@ def title(ax: Axes, text: str, beside: float = 0.0) -> None:
     wide = 1.25 * ax.get_window_extent().width / ax.figure.dpi - beside - 0.2      # between axes there is room as well
     if extent(text, TEXT) > wide:
         text = ",\n".join(text.rsplit(", ", 1))
-    ax.set_title(text, loc="left", fontsize=fitting(text.split("\n"), wide, TEXT, SMALL - 1))
+    ax.set_title(text, loc="left", fontsize=fitting([text], wide, TEXT, SMALL - 1))
 
 
 def count(who: str, name: str, value: Any, least: int = 1) -> int:
@@ -66,11 +66,11 @@ def count(who: str, name: str, value: Any, least: int = 1) -> int:
 
 
 def extent(text: str, size: float, bold: bool = False) -> float:
-    """Inches that a line of text takes at so many points, and on a screen no more, where hinted letters are up to 8 % wider."""
+    """Inches that a text's longest line takes at so many points, on a screen too, where hinted letters are up to 8 % wider."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
     font = FontProperties(size=size, weight="bold" if bold else "normal")
-    return HINTED * float(text_to_path.get_text_width_height_descent(text, font, False)[0]) / 72
+    return HINTED * max(float(text_to_path.get_text_width_height_descent(t, font, False)[0]) for t in text.split("\n")) / 72
 
 
 def fitting(texts: Sequence[str], width: float, most: float, least: float, bold: bool = False) -> float:
@@ -217,7 +217,7 @@ def captioned(fig: Any, shown: Any, captions: Any, cols: int | None = None, head
     if heading:
         one = ": ".join(heading)
         text = one if extent(one, TEXT) < 0.98 * width else ":\n".join(heading)
-        fig.suptitle(text, x=0.01, ha="left", fontsize=fitting(text.split("\n"), 0.98 * width, TEXT, SMALL - 1))
+        fig.suptitle(text, x=0.01, ha="left", fontsize=fitting([text], 0.98 * width, TEXT, SMALL - 1))
     return fig
 
 

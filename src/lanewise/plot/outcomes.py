@@ -51,7 +51,8 @@ def confusion(source: Any, data: Data, names: Sequence[str] | None = None, ax: A
     """The confusion matrix: a row a true class, a column a predicted one, colours the share of the row; the Axes.
 
     `source`: a model, its scores (N, C) or predicted labels (N,); `data`: a Dataset, (x, y) arrays, or for scores and labels
-    the true labels (N,) alone. Up to 20 classes have names, and the counts in their fields; more have numbers at the axes."""
+    the true labels (N,) alone. Of many classes every second, fifth, ... has its name at the axes, shortened so that different
+    names stay different; up to 20 classes have the counts in their fields, where these fit."""
     if isinstance(data, Dataset) or isinstance(data, (tuple, list)) and len(data) == 2 and np.ndim(data[1]):
         _, labels, dataset = labelled("confusion", data)
     elif isinstance(source, Module):
@@ -164,15 +165,16 @@ def saliency(model: Module, image: ArrayLike, label: Any = None, titles: Any = N
     if len(titles) != len(x):
         raise ValueError(f"saliency: expected {len(x)} titles, got {len(titles)}")
     known = names_of("saliency", names, None, int(found.max()) + 1)
-    what = "predicted" if label is None else "class"
-    below = [f"{what} {known[k]}" for k in found]
     side = 2.4 if len(x) == 1 else min(2.0, max(1.0, WIDE / len(x)))
-    fig = figure(fig, side * len(x), 2 * side * x.shape[2] / x.shape[3] + 0.15 * (2 if any(titles) else 1))
-    panels, width = fig.subplots(2, len(x), squeeze=False), fig.bbox.width / fig.dpi / len(x) - APART
-    for axs, texts in zip(panels, (titles, below)):
-        size = fitting(texts, width, TEXT - 1, SMALL - 1)
-        for ax, text in zip(axs, shorten(texts, width, size)):
-            ax.set_title(text, fontsize=size, pad=2)
+    what, named = "predicted" if label is None else "class", [known[k] for k in found]
+    width = (side if fig is None else fig.bbox.width / fig.dpi / len(x)) - APART
+    one = max(extent(f"{what} {k}", SMALL) for k in named) <= width             # a line
+    fig = figure(fig, side * len(x), 2 * side * x.shape[2] / x.shape[3] + 0.15 * (2 - one + any(titles)))
+    panels = fig.subplots(2, len(x), squeeze=False)
+    for axs, lead, texts in ((panels[0], "", titles), (panels[1], what + (" " if one else "\n"), named)):
+        size = fitting([lead + t for t in texts], width, TEXT - 1, SMALL - 1)
+        for ax, text in zip(axs, shorten(texts, width - one * extent(lead, size), size)):
+            ax.set_title(lead + text, fontsize=size, pad=2)
     for (top, bottom), picture, heat in zip(panels.T, shown, maps):
         show(top, picture)
         bottom.imshow(heat, cmap=AMOUNT, interpolation="nearest")
