@@ -110,10 +110,14 @@ def shorten(texts: Sequence[str], width: float, size: float, bold: bool = False)
     def told(text: str, parts: tuple[str, str, str]) -> bool:
         return not any(t.startswith(parts[0]) and parts[1] in t and t.endswith(parts[2]) for t in known if t != text)
 
-    ways = [{t: cut(t, way) for t in long} for way in range(3)]
-    alone = [{t for t in long if told(t, way[t])} for way in ways]
-    one = next((way for way, good in zip(ways, alone) if len(good) == len(long)), None)
-    short = {t: joined((one or next((way for way, good in zip(ways, alone) if t in good), ways[1]))[t]) for t in long}
+    ways: list[dict[str, tuple[str, str, str]]] = []
+    alone: list[set[str]] = []
+    while len(ways) < 3 and not (alone and len(alone[-1]) == len(long)):
+        ways.append({t: cut(t, len(ways)) for t in long})
+        alone.append({t for t, parts in ways[-1].items() if told(t, parts)})
+    if len(alone[-1]) < len(long):                      # no way does for all
+        ways.append({t: next((way for way, good in zip(ways, alone) if t in good), ways[1])[t] for t in long})
+    short = {t: joined(parts) for t, parts in ways[-1].items()}
     return [short.get(t, t) for t in texts]
 
 
