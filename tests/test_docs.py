@@ -105,6 +105,19 @@ def test_the_site_builds(site):
     assert not list(folder.rglob("*.py"))
 
 
+def test_the_pictures_are_those_of_the_script(site, tmp_path):
+    """docs/pictures.py makes each picture that the page of plots shows, and no other; they are small, and on the built page."""
+    pytest.importorskip("matplotlib", reason="pip install lanewise[plot]")
+    done = subprocess.run([sys.executable, DOCS / "pictures.py", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    pictures = {path.name: path.stat().st_size for path in (DOCS / "pictures").iterdir()}
+    page = (site[0] / "reference" / "plots.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'src="\.\./pictures/(\w+\.png)"', page)) == set(pictures) == {p.name for p in tmp_path.iterdir()}
+    assert all((site[0] / "pictures" / name).is_file() for name in pictures) and sum(pictures.values()) < 400_000
+    for name in pictures:                               # width and height in pixels, as PNG's header has them
+        assert (tmp_path / name).read_bytes()[16:24] == (DOCS / "pictures" / name).read_bytes()[16:24], name
+
+
 def shown(site, page):
     """The words of a page, without its tags."""
     return html.unescape(re.sub(r"<[^>]+>", "", (site[0] / page).read_text(encoding="utf-8")))

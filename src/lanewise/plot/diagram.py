@@ -10,7 +10,7 @@ from ..nodes.constant import Constant
 from ..nodes.conv import Conv2d
 from ..nodes.pool import Pool2d
 from ..summary import trace
-from .look import BLUE, GREEN, GREY, LETTER, ORANGE, PURPLE, SKY, figure, shorten
+from .look import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, extent, figure, fitting, shorten
 
 if TYPE_CHECKING:
     from ..graph import Node
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SIGNS = {"Add": "+", "Mul": "×", "Sub": "−", "MatMul": "@", "Concat": "concat"}
 COLOURS = ((Input, GREY), (Conv2d, BLUE), (Pool2d, SKY))
 LINE, PAD, GAP, LEVEL = 0.135, 0.14, 0.16, 0.13         # inches: of a text's line, in a box, between lanes, between arcs
+BETWEEN, EDGE, WIDEST = 0.18, 0.07, 1.4                 # inches: between boxes, at a text's sides, of the widest box
+LARGE, LITTLE, LEAST = 7.0, 5.5, 5.0                    # points: of a text, where its box grows, where it is cut
 
 
 class Box:
@@ -169,8 +171,10 @@ def network(model: Module, input_shape: Sequence[int] | Sequence[Sequence[int]],
     columns = _columns(found)
     starts = _lines(found, columns, 7 if columns <= 14 else 10)
     longest = max(b - a for a, b in zip(starts, (*starts[1:], columns)))
-    pitch = 0.86 if longest <= 7 else 0.82
-    width, wide, margin = max(4.0, longest * pitch + 0.5), pitch - 0.18, 0.24
+    needed = max(extent(word, LITTLE, i == 0) for b in found for i, word in enumerate(b.words)) + EDGE
+    wide = min(WIDEST, max(0.68 if longest <= 7 else 0.64, needed))
+    pitch, margin = wide + BETWEEN, 0.24
+    width = max(4.0, longest * pitch + 0.5)
     place, occupied, top, ghosts, arcs = {}, {(b.column, b.lane) for b in found}, 0.1, [], {}
     for line, start in enumerate(starts):
         own = [b for b in found if b.line == line]
@@ -210,9 +214,8 @@ def _draw(ax: Any, box: Any, wide: Any, scale: Any) -> None:
                                 boxstyle="round,pad=0,rounding_size=0.05", facecolor=box.colour + "30",
                                 edgecolor=box.colour, linewidth=1, zorder=2))
     for i, word in enumerate(box.words):
-        letter = LETTER * (1.2 if i == 0 else 1.1)      # the head is bold, and M and N are wide
-        size = min(7.0, max(5.0, wide * 72 / (letter * len(word))))
-        word, size = shorten(word, wide * LETTER / letter, size), size * scale
+        size = fitting([word], wide - EDGE, LARGE, LEAST, i == 0)
+        word, size = *shorten([word], wide - EDGE, size, i == 0), size * scale
         ax.text(box.x, box.y - box.height / 2 + PAD / 2 + LINE * (i + 0.5), word, ha="center",
                 va="center", fontsize=size, zorder=3, color="black" if i + 1 < len(box.words) else "#444444",
                 fontweight="bold" if i == 0 else "normal")

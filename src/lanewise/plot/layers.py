@@ -8,7 +8,7 @@ import numpy as np
 from ..graph import Value
 from ..nn import module as modules
 from ..train import _evaluating
-from .look import AMOUNT, BLUE, SIGNED, TEXT, axes, colour_bar, count, mosaic, title
+from .look import AMOUNT, BLUE, SIGNED, TALL, TEXT, WIDE, axes, colour_bar, count, extent, mosaic, title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,8 +40,15 @@ def _weights(module: Any) -> Any:
 
 
 def _tiles(ax: Any, tiles: Any, cols: int | None, signed: Any, names: str) -> Any:
-    # a mosaic on one scale, with a bar
-    picture, (rows, cols) = mosaic(tiles, cols)
+    # a mosaic on one scale, with a bar; new axes are as large as it needs
+    picture = mosaic(tiles, cols)
+    bar = 0.0 if tiles.ndim == 4 else 0.7
+    if ax is None:
+        tall, wide = picture.shape[:2]
+        inch = min((WIDE - bar) / wide, (TALL - 0.3) / tall)
+        ax = axes(None, max(inch * wide + bar, extent(names, TEXT) + 0.5), max(inch * tall + 0.3, 0.8))
+    else:
+        axes(ax)
     if tiles.ndim == 4:
         ax.imshow(picture, interpolation="nearest")
     else:
@@ -50,6 +57,7 @@ def _tiles(ax: Any, tiles: Any, cols: int | None, signed: Any, names: str) -> An
         colour_bar(ax, ax.imshow(picture, cmap=SIGNED if signed else AMOUNT, vmin=low, vmax=most if signed else
                                  max(float(tiles.max()), low + 1e-12), interpolation="nearest"))
     ax.set_axis_off()
+    ax.set_anchor("W")                                  # below the title's beginning
     title(ax, names)
     return ax
 
@@ -60,8 +68,9 @@ def filters(model: Module, layer: str | None = None, shape: Sequence[int] | None
 
     `layer`: its name as in named_modules(), the first with weights by default. A convolution's filters (O, I, K, K) of one
     channel are red above 0 and blue below, of three channels in colour about grey; of others every channel is a picture, a
-    row a filter, or a column where there are more filters than channels, at most 256. A Linear's rows are pictures of `shape`,
-    the (C, H, W) that was flattened before it: templates of the classes, where it is the only layer."""
+    row a filter, or a column where there are more filters than channels, at most 256; the channels of one filter alone take
+    several rows. A Linear's rows are pictures of `shape`, the (C, H, W) that was flattened before it: templates of the classes,
+    where it is the only layer."""
     name, module = _layer("filters", model, layer, lambda m: _weights(m) is not None, "weights")
     weight = _weights(module)
     if weight is None:
@@ -73,7 +82,8 @@ def filters(model: Module, layer: str | None = None, shape: Sequence[int] | None
                              f"got {shape!r}")
         w = w.reshape(len(w), *shape)
     outs, ins = w.shape[:2]
-    text = f"{type(module).__name__} '{name}': {outs} filters, {ins} channel{'s' * (ins > 1)} of {w.shape[2]}x{w.shape[3]}"
+    text = (f"{type(module).__name__} '{name}': {outs} filter{'s' * (outs > 1)}, {ins} channel{'s' * (ins > 1)} of "
+            f"{w.shape[2]}x{w.shape[3]}")
     if ins == 3:
         tiles = np.moveaxis(0.5 + 0.5 * w / (np.abs(w).max() or 1), 1, 3)
     elif ins == 1:
@@ -84,8 +94,8 @@ def filters(model: Module, layer: str | None = None, shape: Sequence[int] | None
         if len(w) > ins:
             tiles, cols = np.moveaxis(w, 0, 1).reshape(-1, *w.shape[2:]), len(w)
         else:
-            tiles, cols = w.reshape(-1, *w.shape[2:]), ins
-    return _tiles(axes(ax), tiles, cols, True, text)
+            tiles, cols = w.reshape(-1, *w.shape[2:]), ins if len(w) > 1 else cols
+    return _tiles(ax, tiles, cols, True, text)
 
 
 def activations(model: Module, x: Operand, layer: str) -> Array:
@@ -122,12 +132,14 @@ def feature_maps(model: Module, image: ArrayLike, layer: str | None = None, n: i
         x = x[None]
     if len(x) != 1:
         raise ValueError(f"feature_maps: expected one image, (C, H, W) or (1, C, H, W), got shape {np.shape(image)}")
-    y, ax = activations(model, x, name)[0], axes(ax)
+    y = activations(model, x, name)[0]
     shape = "x".join(map(str, y.shape))
     text = f"{type(module).__name__ if name else 'the output of'} {name and repr(name) or type(module).__name__}: {shape}"
     if y.ndim == 3:
         signed = bool(y.min() < 0)
-        return _tiles(ax, y[:n], cols, signed, text + ("" if n >= len(y) else f", the first {n} channels"))
+        text += "" if n >= len(y) else f", the first {n} channels" if n > 1 else ", the first channel"
+        return _tiles(ax, y[:n], cols, signed, text)
+    ax = axes(ax)
     if y.ndim == 1:
         ax.bar(range(len(y)), y, color=BLUE, width=0.8)
         ax.set_xlabel("feature", fontsize=TEXT)

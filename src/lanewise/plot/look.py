@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from os.path import commonprefix
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from ..data.dataset import Dataset
 from ..errors import LabelError, ShapeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from matplotlib.axes import Axes
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8A8A8A"
 TEXT, SMALL = 9, 7              # points
 AMOUNT, SIGNED = "viridis", "RdBu_r"        # colour maps of what is 0 or more, and of what has a sign
-LETTER = 0.58                   # width of a letter over its size
+WIDE, TALL = 6.0, 4.0           # inches of a new figure
+LEAST, MOST = 0.6, 2.4          # inches of an image in a new figure of captioned ones; a quarter more for two lines
+APART = 0.09                    # inches between captions
+HINTED = 1.08                   # letters on a screen over those on paper: 0.92 to 1.09 at 5 to 9 points, 100 dots an inch
 
 
 def _pyplot() -> Any:
@@ -31,12 +36,12 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def figure(fig: Figure | None, width: float = 6.0, height: float = 4.0) -> Figure:
+def figure(fig: Figure | None, width: float = WIDE, height: float = TALL) -> Figure:
     """The figure to draw into: `fig` (a Figure or SubFigure), or a new one."""
     return _pyplot().figure(figsize=(width, height), layout="constrained") if fig is None else fig
 
 
-def axes(ax: Axes | None, width: float = 6.0, height: float = 4.0) -> Axes:
+def axes(ax: Axes | None, width: float = WIDE, height: float = TALL) -> Axes:
     """The axes to draw into: `ax`, or those of a new figure; with two spines, small ticks."""
     ax = figure(None, width, height).subplots() if ax is None else ax
     ax.spines[["top", "right"]].set_visible(False)
@@ -44,9 +49,13 @@ def axes(ax: Axes | None, width: float = 6.0, height: float = 4.0) -> Axes:
     return ax
 
 
-def title(ax: Axes, text: str) -> None:
-    """A title at the left."""
-    ax.set_title(text, loc="left", fontsize=TEXT)
+def title(ax: Axes, text: str, beside: float = 0.0) -> None:
+    """A title at the left, in two lines where it is wider than the place of the axes without so many inches of names at
+    their side."""
+    wide = 1.25 * ax.get_window_extent().width / ax.figure.dpi - beside - 0.2      # between axes there is room as well
+    if extent(text, TEXT) > wide:
+        text = ",\n".join(text.rsplit(", ", 1))
+    ax.set_title(text, loc="left", fontsize=fitting([text], wide, TEXT, SMALL - 1))
 
 
 def count(who: str, name: str, value: Any, least: int = 1) -> int:
@@ -56,10 +65,60 @@ def count(who: str, name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
-def shorten(text: str, width: float, size: float) -> str:
-    """The text, cut with an ellipsis to so many inches at so many points."""
-    fits = max(2, int(width * 72 / (LETTER * size)))
-    return text if len(text) <= fits else text[:fits - 1] + "…"
+def extent(text: str, size: float, bold: bool = False) -> float:
+    """Inches that a text's longest line takes at so many points, on a screen too, where hinted letters are up to 8 % wider."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    return HINTED * max(float(text_to_path.get_text_width_height_descent(t, font, False)[0]) for t in text.split("\n")) / 72
+
+
+def fitting(texts: Sequence[str], width: float, most: float, least: float, bold: bool = False) -> float:
+    """Points, from `least` to `most`, at which the longest of the texts takes so many inches."""
+    longest = max((extent(t, 1, bold) for t in texts), default=0.0)
+    return min(most, max(least, width / max(longest, 1e-9)))
+
+
+def shorten(texts: Sequence[str], width: float, size: float, bold: bool = False) -> list[str]:
+    """The texts, none longer than so many inches at so many points: an ellipsis stands for what is cut.
+
+    Of those that are cut no other text has the same letters around the ellipsis: it is at the end, in the middle, or on both
+    sides of where a text begins to differ; the first of these that does for all, or else for the one text. A text that none
+    of them tells from the others is cut in the middle."""
+    known = sorted(set(texts))
+    long = [t for t in known if len(t) > 1 and extent(t, size, bold) > 1.001 * width]      # fitting() is exact, rounding is not
+    alike = [0, *(len(commonprefix(pair)) for pair in zip(known, known[1:])), 0]
+    starts = {t: max(alike[i:i + 2]) for i, t in enumerate(known)}      # letters that another text begins with as well
+
+    def joined(parts: tuple[str, str, str]) -> str:
+        return "…".join((parts[0], *filter(None, parts[1:2]), parts[2]))
+
+    def cut(text: str, way: int) -> tuple[str, str, str]:
+        for letters in range(max(1, min(len(text) - 1, int(len(text) * width / extent(text, size, bold)) + 1)), 0, -1):
+            start, half = min(starts[text], len(text) - letters), letters // 2
+            while start and text[start - 1].isalnum() and starts[text] - start < half:
+                start -= 1                              # to the beginning of the word
+            stop = start + letters
+            parts = (("", text[start:stop].strip(), "") if start and stop < len(text) and way == 2 else
+                     ("", "", text[-letters:].lstrip()) if start and way == 2 else
+                     (text[:letters - half].rstrip(), "", text[len(text) - half:].lstrip()) if way == 1 else
+                     (text[:letters].rstrip(), "", ""))
+            if extent(joined(parts), size, bold) <= width:
+                break
+        return parts
+
+    def told(text: str, parts: tuple[str, str, str]) -> bool:
+        return not any(t.startswith(parts[0]) and parts[1] in t and t.endswith(parts[2]) for t in known if t != text)
+
+    ways: list[dict[str, tuple[str, str, str]]] = []
+    alone: list[set[str]] = []
+    while len(ways) < 3 and not (alone and len(alone[-1]) == len(long)):
+        ways.append({t: cut(t, len(ways)) for t in long})
+        alone.append({t for t, parts in ways[-1].items() if told(t, parts)})
+    if len(alone[-1]) < len(long):                      # no way does for all
+        ways.append({t: next((way for way, good in zip(ways, alone) if t in good), ways[1])[t] for t in long})
+    short = {t: joined(parts) for t, parts in ways[-1].items()}
+    return [short.get(t, t) for t in texts]
 
 
 def labelled(who: str, data: Any) -> Any:
@@ -117,43 +176,73 @@ def show(ax: Axes, picture: Array) -> Any:
     ax.set_axis_off()
 
 
-def grid(n: int, width: float = 6.0, height: float = 4.0, cols: int | None = None) -> Any:
-    """(rows, columns) for n squares in a rectangle: the largest, few places empty; or with so many columns."""
+def grid(n: int, width: float, height: float, cols: int | None = None, above: float = 0.0) -> Any:
+    """(rows, columns) for n squares in a rectangle, with so much above each: the largest, few places empty; or with so many
+    columns."""
     if cols is None:
-        cols = max(range(1, n + 1), key=lambda c: min(width / c, height / -(-n // c)) * math.sqrt(n / (-(-n // c) * c)))
+        cols = max(range(1, n + 1), key=lambda c: (min(width / c, height / -(-n // c) - above)
+                                                   * math.sqrt(n / (-(-n // c) * c))))
     return -(-n // cols), cols
 
 
-def captioned(fig: Any, shown: Any, captions: Any, cols: int | None = None, lines: int = 1) -> Figure:
-    """Pictures in a grid with captions above, each line cut to its column's width: the Figure."""
-    fig = figure(fig)
-    width, height = fig.bbox.width / fig.dpi, fig.bbox.height / fig.dpi
-    rows, cols = grid(len(shown), width, height - 0.3 * lines, cols)
-    longest = max((len(line) for text in captions for line in text.split("\n")), default=1)
-    size = min(TEXT - 1, max(SMALL - 1, 0.92 * width / cols * 72 / (LETTER * max(longest, 1))))
-    panels = list(fig.subplots(rows, cols, squeeze=False).flat)
+def captioned(fig: Any, shown: Any, captions: Any, cols: int | None = None, heading: Sequence[str] = ()) -> Figure:
+    """Pictures in a grid with captions above, and a heading in one line or two: the Figure, a new one as large as they need.
+
+    A caption is a list of lines, a line (lead, name): names are shortened to their column's width, so that different ones stay
+    different, leads are not."""
+    lines, tall = len(captions[0]), shown.shape[1] / shown.shape[2]
+    least = LEAST if lines == 1 else 1.25 * LEAST
+    above, top = (0.135 * lines + 0.03) / tall, 0.18 * len(heading)
+    width, height = (WIDE, TALL) if fig is None else (fig.bbox.width / fig.dpi, fig.bbox.height / fig.dpi)
+    rows, columns = grid(len(shown), width, (height - top) / tall, cols, above)
+    little = SMALL - 1                                  # letters are not smaller where columns may be fewer
+    longest = max(extent(name, little) for text in captions for _, name in text)
+    needed = max(extent(lead, little) for text in captions for lead, _ in text) + min(longest, extent("…000…", little))
+    if cols is None and needed + APART > width / columns:
+        rows, columns = grid(len(shown), width, (height - top) / tall, max(1, int(width / (needed + APART))), above)
+    if fig is None:
+        side = min(MOST, width / columns, MOST if cols else (height - top) / tall / rows - above)
+        if side < least and cols is None:
+            columns = min(len(shown), round(WIDE / least))
+            rows, side = -(-len(shown) // columns), least
+        width = max(columns * side, 3.2 if heading else 0.0)
+        fig = figure(None, width, rows * (side + above) * tall + top)
+    wide = max(width / columns - APART, 0.5 * width / columns)
+    size = fitting([lead + name for text in captions for lead, name in text], wide, TEXT - 1, little)
+    size = min(size, little * wide / needed)
+    room = wide - max(extent(lead, size) for text in captions for lead, _ in text)
+    names = iter(shorten([name for text in captions for _, name in text], room, size))
+    panels = list(fig.subplots(rows, columns, squeeze=False).flat)
     for ax, picture, text in zip(panels, shown, captions):
         show(ax, picture)
-        ax.set_title("\n".join(shorten(line, width / cols, size) for line in text.split("\n")), fontsize=size, pad=2)
+        ax.set_title("\n".join(lead + next(names) for lead, _ in text), fontsize=size, pad=2)
     for ax in panels[len(shown):]:
         ax.set_axis_off()
+    if heading:
+        one = ": ".join(heading)
+        text = one if extent(one, TEXT) < 0.98 * width else ":\n".join(heading)
+        fig.suptitle(text, x=0.01, ha="left", fontsize=fitting([text], 0.98 * width, TEXT, SMALL - 1))
     return fig
 
 
-def mosaic(tiles: Array, cols: int | None = None) -> Any:
-    """Tiles (N, H, W) or (N, H, W, 3) side by side in one image, a pixel apart, NaN (or white) between; and (rows, columns)."""
+def mosaic(tiles: Array, cols: int | None = None) -> Array:
+    """Tiles (N, H, W) or (N, H, W, 3) side by side in one image, a pixel apart, NaN (or white) between."""
     n, h, w = tiles.shape[:3]
-    rows, cols = grid(n, 5.0 * h, 3.7 * w, cols)
+    rows, cols = grid(n, (WIDE - 0.7) * h, (TALL - 0.3) * w, cols)
     out = np.full((rows * (h + 1) - 1, cols * (w + 1) - 1, *tiles.shape[3:]), 1.0 if tiles.ndim == 4 else np.nan)
     for i, tile in enumerate(tiles):
         top, left = i // cols * (h + 1), i % cols * (w + 1)
         out[top:top + h, left:left + w] = tile
-    return out, (rows, cols)
+    return out
 
 
 def colour_bar(ax: Axes, image: Any, label: str = "") -> Any:
-    """A narrow bar beside the axes."""
-    bar = ax.figure.colorbar(image, ax=ax, shrink=0.85, pad=0.02, aspect=30)
+    """A narrow bar beside the image in the axes, as tall as the image."""
+    box = ax.get_window_extent()
+    rows, cols = image.get_array().shape[:2]
+    wide = min(box.width, box.height * cols / rows if ax.get_aspect() == 1 else box.width) / ax.figure.dpi     # inches
+    inside = ax.inset_axes((1 + 0.08 / wide, 0, 0.1 / wide, 1))
+    bar = ax.figure.colorbar(image, cax=inside)
     bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=SMALL)
+    inside.tick_params(labelsize=SMALL)
     bar.set_label(label, fontsize=TEXT - 1)

@@ -10,8 +10,8 @@ from ..errors import LabelError, ShapeError
 from ..graph import tensor
 from ..nn import Module
 from ..train import Trainer, _evaluating
-from .look import (AMOUNT, LETTER, SMALL, TEXT, axes, captioned, colour_bar, count, figure, labelled, labels_of, names_of,
-                   pictures, shorten, show, title)
+from .look import (AMOUNT, APART, SMALL, TEXT, WIDE, axes, captioned, colour_bar, count, extent, figure, fitting, labelled,
+                   labels_of, names_of, pictures, shorten, show, title)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from .._types import Array, Data
 
-MOST_NAMES = 20                 # classes that have names and numbers in a confusion matrix
-FIELD = 3.0                     # inches of a row of its fields, about
+MOST_NUMBERS = 20               # classes that have numbers in a confusion matrix
 
 
 def _answers(who: str, source: Any, data: Any) -> Any:
@@ -52,7 +51,8 @@ def confusion(source: Any, data: Data, names: Sequence[str] | None = None, ax: A
     """The confusion matrix: a row a true class, a column a predicted one, colours the share of the row; the Axes.
 
     `source`: a model, its scores (N, C) or predicted labels (N,); `data`: a Dataset, (x, y) arrays, or for scores and labels
-    the true labels (N,) alone. Up to 20 classes have names, and the counts in their fields; more have numbers at the axes."""
+    the true labels (N,) alone. Of many classes every second, fifth, ... has its name at the axes, shortened so that different
+    names stay different; up to 20 classes have the counts in their fields, where these fit."""
     if isinstance(data, Dataset) or isinstance(data, (tuple, list)) and len(data) == 2 and np.ndim(data[1]):
         _, labels, dataset = labelled("confusion", data)
     elif isinstance(source, Module):
@@ -70,15 +70,18 @@ def confusion(source: Any, data: Data, names: Sequence[str] | None = None, ax: A
     from matplotlib.colors import PowerNorm
     image = ax.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
     ax.spines[:].set_visible(False)
-    size = TEXT - 1 if n <= 10 else SMALL if n <= 14 else SMALL - 1
-    if n <= MOST_NAMES:
-        text = [shorten(k, 0.9, size) for k in names[:n]]
-        wide = max(map(len, text)) * size * LETTER > 72 * FIELD / n
-        ax.set_xticks(range(n), text, fontsize=size, rotation=45 if wide else 0, ha="right" if wide else "center",
-                      rotation_mode="anchor")
-        ax.set_yticks(range(n), text, fontsize=size)
-        ax.tick_params(length=0)
-        size = min(size, 18 - len(str(table.max())) - n / 2)
+    box = ax.get_window_extent()
+    field = 72 * 0.93 * min(box.width, box.height) / ax.figure.dpi / n          # points, about
+    size = min(TEXT - 1, max(SMALL - 1, 0.6 * field))
+    every = next(k for k in (1, 2, 5, 10, 20, 50, 100, n) if k * field >= 1.6 * size or k >= n)      # names that lie aslant
+    text = shorten(names[:n:every], min(1.6, max(1.1, 0.85 * field / 72)), size)
+    wide = max(extent(k, size) for k in text) > 0.9 * every * field / 72
+    ax.set_xticks(range(0, n, every), text, fontsize=size, rotation=45 if wide else 0, ha="right" if wide else "center",
+                  rotation_mode="anchor")
+    ax.set_yticks(range(0, n, every), text, fontsize=size)
+    ax.tick_params(length=0 if every == 1 else 2)
+    size = fitting([f"{table.max()}"], 0.85 * field / 72, TEXT - 1, 1)
+    if n <= MOST_NUMBERS and size >= 4:
         for row, col in zip(*np.nonzero(table)):
             ax.text(col, row, f"{table[row, col]}", ha="center", va="center", fontsize=size,
                     color="white" if share[row, col] > 0.3 else "black")
@@ -109,19 +112,23 @@ def mistakes(source: Any, data: Data, n: int = 12, cols: int | None = None, name
     wrong = np.flatnonzero(found != labels)
     worst = wrong[np.argsort(p[wrong, labels[wrong]], kind="stable")][:n]
     if not len(worst):
-        fig = figure(fig)
-        fig.text(0.5, 0.5, f"no mistake in {len(labels):,}", ha="center", fontsize=TEXT)
+        fig = figure(fig, 4.0, 1.0)
+        fig.text(0.5, 0.5, f"no mistake in {len(labels):,}", ha="center", va="center", fontsize=TEXT)
         return fig
-    captions = [f"{p[i, found[i]]:.2f} {names[found[i]]}\n{p[i, labels[i]]:.2f} {names[labels[i]]}" for i in worst]
-    fig = captioned(fig, pictures("mistakes", images[worst], mean, std), captions, cols, 2)
-    fig.suptitle(f"{len(wrong):,} mistake{'s' * (len(wrong) != 1)} in {len(rows):,}: predicted above, true below, with probabilities", x=0.01,
-                 ha="left", fontsize=TEXT)
-    return fig
+    captions = [[(f"{p[i, k]:.2f} ", names[k]) for k in (found[i], labels[i])] for i in worst]
+    heading = (f"{len(wrong):,} mistake{'s' * (len(wrong) != 1)} in {len(rows):,}",
+               "predicted above, true below, with probabilities")
+    return captioned(fig, pictures("mistakes", images[worst], mean, std), captions, cols, heading)
 
 
 def saliency_map(model: Module, x: ArrayLike, classes: ArrayLike | None = None) -> Array:
     """|d score[class] / d x|, the largest over channels, of images x (N, C, H, W): (N, H, W) (Simonyan, Vedaldi and Zisserman
     2014). `classes` (N,): those predicted by default. In evaluation mode; the model's gradients are left as they were."""
+    return _saliency(model, x, classes)[0]
+
+
+def _saliency(model: Any, x: Any, classes: Any) -> Any:
+    # (maps, classes)
     x = np.asarray(x)
     x = x.astype(np.float32) / 255 if x.dtype == np.uint8 else x
     if x.ndim != 4:
@@ -142,26 +149,34 @@ def saliency_map(model: Module, x: ArrayLike, classes: ArrayLike | None = None) 
     finally:
         for p, grad in kept:
             p.grad = grad
-    return np.abs(np.asarray(leaf.grad)).max(1)
+    return np.abs(np.asarray(leaf.grad)).max(1), np.broadcast_to(classes, len(x))
 
 
-def saliency(model: Module, image: ArrayLike, label: Any = None, titles: Any = None, fig: Figure | None = None) -> Figure:
-    """Images above, below how much each pixel moves the score of a class (saliency_map); the Figure.
+def saliency(model: Module, image: ArrayLike, label: Any = None, titles: Any = None, names: Sequence[str] | None = None,
+             fig: Figure | None = None) -> Figure:
+    """Images above, below how much each pixel moves the score of a class (saliency_map), with the class over it; the Figure.
 
     `image`: (C, H, W), or several (N, C, H, W), as the model takes them; `label`: the class, or one for each image, those
-    predicted by default; `titles`: above the images."""
+    predicted by default; `titles`: above the images; `names`: of the classes, their numbers by default."""
     x = np.asarray(image)
     x = x[None] if x.ndim == 3 else x
-    maps, shown = saliency_map(model, x, label), pictures("saliency", x)
+    (maps, found), shown = _saliency(model, x, label), pictures("saliency", x)
     titles = [""] * len(x) if titles is None else [str(t) for t in ([titles] if isinstance(titles, str) else titles)]
     if len(titles) != len(x):
         raise ValueError(f"saliency: expected {len(x)} titles, got {len(titles)}")
-    wide = min(14.0, max(4.0, 1.2 * len(x)))
-    fig = figure(fig, *((3.0, 5.0) if len(x) == 1 else (wide, 0.3 + 2 * wide / len(x))))
-    panels, width = fig.subplots(2, len(x), squeeze=False), fig.bbox.width / fig.dpi / len(x)
-    for (top, below), picture, heat, text in zip(panels.T, shown, maps, titles):
+    known = names_of("saliency", names, None, int(found.max()) + 1)
+    side = 2.4 if len(x) == 1 else min(2.0, max(1.0, WIDE / len(x)))
+    what, named = "predicted" if label is None else "class", [known[k] for k in found]
+    width = (side if fig is None else fig.bbox.width / fig.dpi / len(x)) - APART
+    one = max(extent(f"{what} {k}", SMALL) for k in named) <= width             # a line
+    fig = figure(fig, side * len(x), 2 * side * x.shape[2] / x.shape[3] + 0.15 * (2 - one + any(titles)))
+    panels = fig.subplots(2, len(x), squeeze=False)
+    for axs, lead, texts in ((panels[0], "", titles), (panels[1], what + (" " if one else "\n"), named)):
+        size = fitting([lead + t for t in texts], width, TEXT - 1, SMALL - 1)
+        for ax, text in zip(axs, shorten(texts, width - one * extent(lead, size), size)):
+            ax.set_title(lead + text, fontsize=size, pad=2)
+    for (top, bottom), picture, heat in zip(panels.T, shown, maps):
         show(top, picture)
-        top.set_title(shorten(text, width, SMALL), fontsize=SMALL, pad=2)
-        below.imshow(heat, cmap=AMOUNT, interpolation="nearest")
-        below.set_axis_off()
+        bottom.imshow(heat, cmap=AMOUNT, interpolation="nearest")
+        bottom.set_axis_off()
     return fig

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..rng import as_rng
-from .look import BLUE, GREY, SMALL, TEXT, axes, captioned, count, labelled, labels_of, names_of, pictures, shorten, title
+from .look import (BLUE, GREY, SMALL, TEXT, axes, captioned, count, extent, labelled, labels_of, names_of, pictures, shorten,
+                   title)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ def samples(data: Data, n: int = 24, cols: int | None = None, names: Sequence[st
     if rng is not None:
         index = as_rng(rng).choice(len(images), n, replace=False)
         index = index[np.argsort(labels[index], kind="stable")]
-    return captioned(fig, pictures("samples", images[index], mean, std), [names[k] for k in labels[index]], cols)
+    return captioned(fig, pictures("samples", images[index], mean, std), [[("", names[k])] for k in labels[index]], cols)
 
 
 def classes(data: Data, names: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
@@ -53,19 +54,25 @@ def classes(data: Data, names: Sequence[str] | None = None, ax: Axes | None = No
     if n <= MOST_NAMES:
         bars = ax.barh(range(n), counts, color=BLUE, height=0.75)
         size = TEXT - 1 if n <= 15 else SMALL - 1
-        ax.set_yticks(range(n), [shorten(k, 1.6, size) for k in names[:n]], fontsize=size)
+        text = shorten(names[:n], 1.6, size)
+        beside = max(extent(k, size) for k in text)
+        ax.set_yticks(range(n), text, fontsize=size)
         ax.bar_label(bars, [f"{k:,}" for k in counts], padding=3, fontsize=size,
                      bbox=dict(facecolor="white", edgecolor="none", pad=0.5))
         ax.set(xlim=(0, 1.14 * counts.max()), ylim=(n - 0.4, -0.6))
         ax.axvline(counts.mean(), **style)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+        ax.xaxis.set_major_formatter("{x:,.0f}")
         ax.set_xlabel("samples", fontsize=TEXT)
     else:
+        beside = 0.4
         ax.bar(range(n), counts, color=BLUE, width=0.8)
         ax.set_xlim(-1, n)
         ax.axhline(counts.mean(), **style)
+        ax.yaxis.set_major_formatter("{x:,.0f}")
         ax.set_ylabel("samples", fontsize=TEXT)
         ax.set_xlabel("class", fontsize=TEXT)
     low, high = (f"{k:,}" for k in (counts.min(), counts.max()))
-    title(ax, f"{len(labels):,} samples of {n} class{'es' * (n > 1)}, {low if low == high else f'{low} to {high}'} of each")
+    each = low if low == high else f"{low} to {high}"
+    title(ax, f"{len(labels):,} samples of {n} class{'es' * (n > 1)}, {each} of each", beside)
     return ax

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .look import BLUE, GREEN, GREY, ORANGE, SMALL, TEXT, axes, figure, shorten, title
+from .look import BLUE, GREEN, GREY, ORANGE, SMALL, TEXT, axes, extent, figure, shorten, title
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 
 
 RATE = "learning_rate"
+
+
+def _by_factors(rates: Any) -> bool:
+    # whether rates go over orders of magnitude, so that the middle one is nearer to the geometric mean of the extremes: steps
+    # and powers do, a cosine that ends near 0 does not
+    rates = np.unique(rates)
+    low, middle, high = rates[0], rates[(len(rates) - 1) // 2], rates[-1]
+    return bool(low > 0 and high > 30 * low and middle ** 2 < np.sqrt(low * high) * (low + high) / 2)
 
 
 def history(history: Mapping[str, Sequence[float]] | Trainer, fig: Figure | None = None) -> Figure:
@@ -35,20 +44,25 @@ def history(history: Mapping[str, Sequence[float]] | Trainer, fig: Figure | None
     epochs = max(map(len, curves.values()))
     names = list(dict.fromkeys(k[4:] if k.startswith("val_") else k for k in curves))
     names.sort(key=lambda k: (k != "loss", k == RATE))
-    fig = figure(fig, *((6.0, 3.2) if len(names) < 3 else (3.0 * len(names), 3.0)))
-    for ax, name in zip(fig.subplots(1, len(names), squeeze=False)[0], names):
-        axes(ax)
+    rows = -(-len(names) // 4)
+    cols = -(-len(names) // rows)
+    fig = figure(fig, *((6.0, 3.2) if cols < 3 else (3.0 * cols, 3.0 * rows)))
+    for place, name in enumerate(names):
+        ax = axes(fig.add_subplot(rows, cols, place + 1))
         for key, colour, label in ((name, BLUE, "training"), ("val_" + name, ORANGE, "validation")):
             if key in curves:
                 y = curves[key]
                 ax.plot(np.arange(epochs - len(y), epochs) + 1, y, color=GREEN if name == RATE else colour, linewidth=1.5,
                         marker="o" if epochs <= 30 else "", markersize=3, label=label)
         if name == RATE:
-            if curves[name].min() > 0 and curves[name].max() > 30 * curves[name].min():
+            if _by_factors(curves[name]):
                 ax.set_yscale("log")
         elif "val_" + name in curves:
             ax.legend(frameon=False, fontsize=TEXT - 1)
         ax.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+        if epochs == 1:
+            ax.set_xlim(0.5, 1.5)
+            ax.set_xticks([1])
         ax.set_xlabel("epoch", fontsize=TEXT)
         title(ax, "learning rate" if name == RATE else name)
     return fig
@@ -63,7 +77,7 @@ def profile(profile: Profile, most: int = 20, ax: Axes | None = None) -> Axes:
         raise TypeError(f"profile: expected what lanewise.profile returns, got {type(profile).__name__}")
     big = set(map(id, sorted(rows, key=lambda r: -r.seconds)[:most if len(rows) <= most else most - 1]))
     kept, rest = [r for r in rows if id(r) in big], [r for r in rows if id(r) not in big]
-    labels = [shorten(" ".join(filter(None, (r.name, "+".join((r.kind, *r.fused))))), 2.0, SMALL) for r in kept]
+    labels = shorten([" ".join(filter(None, (r.name, "+".join((r.kind, *r.fused))))) for r in kept], 2.0, SMALL)
     parts = [[(r.forward, r.dx, r.dw, r.seconds if r.output_shape is None else 0.0) for r in group] for group in (kept, rest)]
     parts = np.array(parts[0] + ([tuple(map(sum, zip(*parts[1])))] if rest else []))
     labels += [f"{len(rest)} others"] if rest else []
@@ -79,5 +93,5 @@ def profile(profile: Profile, most: int = 20, ax: Axes | None = None) -> Axes:
     ax.legend(frameon=False, fontsize=SMALL, loc="best")
     ax.set_xlabel(f"{name} of a step of {profile.samples} samples", fontsize=TEXT)
     title(ax, f"a step: {unit * profile.step:,.1f} {name} on {profile.threads} thread{'s' * (profile.threads > 1)}, "
-              f"{profile.samples / profile.step:,.0f} samples/s")
+              f"{profile.samples / profile.step:,.0f} samples/s", max(extent(k, SMALL) for k in labels))
     return ax
