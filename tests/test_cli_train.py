@@ -116,6 +116,9 @@ def test_an_archive_is_not_what_it_should_be():
                           (dict(x=x.astype(np.int32), y=y), "float64 images, got int32: convert"),
                           (dict(x=x, y=y / 2), "expected integer labels"), (dict(x=x / 0.5 * np.nan, y=y), "finite images"),
                           (dict(x=x, y=y * 0), "two classes or more"),
+                          (dict(x=x, y=y * 999), "got 999 as the greatest and no image of 1, 2, 3, 4, 5 and 993 more: renumber"),
+                          (dict(x_train=x, y_train=y * 2, x_val=x, y_val=y), "and no image of 1: renumber the labels, or put the "
+                                                                             "names of all classes into an array 'classes'"),
                           (dict(x=x, y=y, classes=np.array(["one"])), "got 0 to 1"),
                           (dict(x_test=x, y_test=y), "expected a part to train on, got test alone"),
                           (dict(x_train=x, y_train=y, x_test=x[:, 1:], y_test=y),
@@ -124,6 +127,11 @@ def test_an_archive_is_not_what_it_should_be():
                            "expected uint8 images, as in training, got floating")]:
         np.savez("bad.npz", **arrays)
         mistake(run("train", "--data", "bad.npz", "--model", "mlp"), 1, "bad.npz", words)
+    np.savez("bad.npz", x=x, y=y * 2)
+    mistake(run("profile", "mlp", "--data", "bad.npz"), 1, "bad.npz", "no image of 1")
+    assert run("data", "show", "bad.npz").exit_code == 0
+    np.savez("bad.npz", x=x, y=y * 2, classes=np.array(["a", "b", "c"]))
+    assert run("train", "--data", "bad.npz", "--model", "mlp", "--epochs", 1).exit_code == 0
     with open("bad.npz", "r+b") as file:
         file.truncate(200)
     mistake(run("train", "--data", "bad.npz"), 1,

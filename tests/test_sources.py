@@ -214,6 +214,25 @@ def test_names_as_labels(rng):
             Dataset(x, np.array(wrong))
 
 
+def test_labels_with_gaps(rng):
+    """A class below the greatest label without an image is said where the classes are counted, and only there: a subset has those
+    of the whole, and names say themselves which there are."""
+    x = rng.integers(0, 256, (12, 1, 3, 3), np.uint8)
+    gaps = Dataset(x, np.array([3, 7, 9] * 4))
+    first, second = split(gaps, 6, 0)
+    for ds in gaps, first, second, gaps.augmented(None), gaps.normalised():
+        with pytest.warns(UserWarning, match="labels from 0 to the number of classes less 1, got 9 as the greatest and no image "
+                                             "of 0, 1, 2, 4, 5 and 2 more: renumber the labels, np.unique.* or give the names"):
+            assert ds.n_classes == 10
+    for labels, words in ([0, 1000], "of 1, 2, 3, 4, 5 and 994 more: "), ([0, 2], "of 1: "), ([10 ** 12, 0], "of 1, 2, 3, 4, 5 and"):
+        with pytest.warns(UserWarning, match=words):
+            assert Dataset(x, np.array(labels * 6)).n_classes == max(labels) + 1
+    for lawful in (Dataset(x, np.arange(12) % 3).subset([0, 3]), Dataset(x, [3, 7, 9] * 4, classes=[str(i) for i in range(10)]),
+                   Dataset(x, np.unique(gaps.labels, return_inverse=True)[1]), Dataset(x, [-100, 0, 1, 1] * 3)):
+        assert lawful.n_classes in (2, 3, 10)
+    trainer(1 * 3 * 3).evaluate(Dataset(x.reshape(12, 9), np.zeros(12, int) + 1))           # no class is counted
+
+
 class Table:
     """What NumPy makes an array of, as it does of a DataFrame or a Series, and nothing more."""
 

@@ -91,8 +91,9 @@ class Trainer:
         `schedule`: its step() follows every optimizer step. `callbacks`: see lanewise.callbacks; one that sets `stop_training`
         ends training after the running step, whose epoch is ended as any other. verbose: 0 quiet, 1 a line an epoch and a
         live bar on a terminal or in a notebook, 2 lines alone. class_weight: {class: weight}, 1 for others, or "balanced",
-        N / (classes times the count of the class); sample_weight: (N,) numbers; a mean is sum w L / sum w. accumulate=k: k
-        batches make one optimizer step, that of one batch of all their samples (BatchNorm's statistics apart).
+        N / (classes times the count of the class), LabelError for a class that the model has not; sample_weight: (N,) numbers;
+        a mean is sum w L / sum w. accumulate=k: k batches make one optimizer step, that of one batch of all their samples
+        (BatchNorm's statistics apart).
 
         checkpoint: a file for the whole run, written whole after each epoch and, with every=n, after every n optimizer steps
         of an epoch; FileExistsError for one that is there, without resume. resume: go on from that file, if it is there, to
@@ -134,7 +135,7 @@ class Trainer:
             batch_size=size, accumulate=accumulate, shuffle=bool(shuffle), samples=samples, augment=shown(augment),
             **weights_shown(*weights)), resume)
         run = _Run(self, hooks, backup, steps, accumulate, validation_data,
-                   lambda: _groups(data.batches(size, shuffle=shuffle, rng=rng), accumulate))
+                   lambda: _groups(data.batches(size, shuffle=shuffle, rng=rng), accumulate), weights[0])
         try:
             hooks.call("on_train_begin")
             if resume:
@@ -188,12 +189,13 @@ class Trainer:
 
 
 class _Run:
-    """The epochs and steps of one fit(). groups(): an epoch's steps, each an iterable of batches (x, y), or (x, y, weights)."""
+    """The epochs and steps of one fit(). groups(): an epoch's steps, each an iterable of batches (x, y), or (x, y, weights);
+    classes: {class: weight} to be held against the model's classes, or None."""
 
     def __init__(self, trainer: Any, hooks: Any, backup: Any, steps: Any, accumulate: Any, validation_data: Any,
-                 groups: Callable[[], Iterator[Any]]) -> None:
+                 groups: Callable[[], Iterator[Any]], classes: dict[int, float] | None) -> None:
         self.trainer, self.hooks, self.backup, self.steps, self.accumulate = trainer, hooks, backup, steps, accumulate
-        self.validation_data, self.groups = validation_data, groups
+        self.validation_data, self.groups, self.classes = validation_data, groups, classes
         self.interrupt: Any = None
         self.rate = trainer.optimizer.param_groups[0]["lr"]     # of the last step, in the first group
 
@@ -271,6 +273,8 @@ class _Run:
         for x, y, *weights in group:
             output = t.model(x)
             loss = t.loss_fn(output, y, *weights)
+            if self.classes is not None:
+                self._check_classes(loss)
             if last is not None:
                 self._scale(last / loss.mass)
             loss.backward()
@@ -283,6 +287,15 @@ class _Run:
         if last is not None and last != total:
             self._scale(last / total)
         return size
+
+    def _check_classes(self, loss: Any) -> None:
+        # once, before anything is computed: what is no class of the model's would weigh nothing
+        scores = next((value.shape[1] for _, op, value, _ in loss.terms if op.counts), None)
+        unknown = [c for c in self.classes or () if scores is not None and not 0 <= c < scores]
+        if unknown:
+            raise LabelError(f"Trainer.fit: expected class_weight of classes from 0 to {scores - 1}, which the model has, got "
+                             f"one of {unknown[0]}")
+        self.classes = None
 
     def _scale(self, factor: float) -> None:
         if factor != 1:

@@ -49,7 +49,7 @@ def profile(model, batch, where, shape, path, as_json):
     shape = images.shape if where else shape or ((like.channels, *like.size) if like else (1, 28, 28))
     if model in MODELS:
         manual_seed(0)
-        net = network(model, shape, images.n_classes if where else CLASSES)
+        net = network(model, shape, sources.classes(images, where) if where else CLASSES)
     result = measure(net, images if where else shape, nn.CrossEntropyLoss(), optim.Adam(net.parameters()), batch)
     if picture:
         plot.profile(result, ax=picture.figure.subplots())

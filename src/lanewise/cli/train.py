@@ -268,7 +268,7 @@ def _split(parts, name, fraction, early_stopping, seed):
     elif early_stopping and not fraction and "validation" not in parts:
         raise click.UsageError("--early-stopping expected images to validate with: give --validation FRACTION.")
     training = parts["training"]
-    if training.n_classes < 2:
+    if sources.classes(training, name) < 2:
         raise DataError(f"--data {name}: expected two classes or more, got one")
     if fraction:
         try:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,7 +121,7 @@ class Dataset:
         self.labels, self.classes = _labels(labels, classes)
         self._array = np.ascontiguousarray(images)
         self._rows: Array | None = None
-        self._n_classes: int | None = None
+        self._all: Array | None = None                  # a subset's: the labels of the whole
         self.scale: tuple[float, ...] | None = None
         self._set_scale(mean, std)
         self.augment = self._checked(augment)
@@ -155,8 +156,30 @@ class Dataset:
 
     @property
     def n_classes(self) -> int:
-        """How many classes there are: the names given, or the greatest label + 1; of a subset, those of the whole."""
-        return self._n_classes or (len(self.classes) if self.classes else int(self.labels.max()) + 1)
+        """How many classes there are: the names given, or the greatest label + 1; of a subset, those of the whole. UserWarning
+        where no names are given and a number below the greatest label is no image's."""
+        empty = self._without_images()
+        if empty:
+            warnings.warn(f"Dataset: {empty}: renumber the labels, np.unique(labels, return_inverse=True)[1], or give the names "
+                          f"of all classes as `classes`", stacklevel=2)
+        return self._count()
+
+    def _count(self) -> int:
+        return len(self.classes) if self.classes else int((self.labels if self._all is None else self._all).max()) + 1
+
+    def _without_images(self) -> str:
+        """Which classes have no image, as a sentence's beginning; "" where all have one, or names say which there are."""
+        if self.classes:
+            return ""
+        there, n = np.unique(self.labels if self._all is None else self._all), self._count()
+        there = there[there >= 0]
+        lacking = n - len(there)
+        if lacking < 1:
+            return ""
+        some = np.setdiff1d(np.arange(min(n, len(there) + 5)), there)[:5]       # the first ones lie within these
+        more = f" and {lacking - len(some):,} more" if lacking > len(some) else ""
+        return (f"expected labels from 0 to the number of classes less 1, got {there[-1]} as the greatest and no image of "
+                f"{', '.join(map(str, some))}{more}")
 
     def _places(self, index: Array) -> Array:
         # rows of the array
@@ -180,7 +203,7 @@ class Dataset:
             raise DataError(f"subset expected row numbers (n,), at least one, got shape {index.shape}")
         new = copy.copy(self)
         new._rows, new.labels = np.ascontiguousarray(self._places(index)), self.labels[index]
-        new._n_classes = self.n_classes                 # a class may have no image here
+        new._all = self.labels if self._all is None else self._all             # a class may have no image here
         return new
 
     def augmented(self, augment: Augment | None) -> Dataset:
@@ -242,7 +265,7 @@ class Dataset:
         # Sample i's partner is i ^ 1; a last one without is its own.
         n = len(labels)
         each, other = np.arange(n), np.minimum(np.arange(n) ^ 1, n - 1)
-        y = np.zeros((n, self.n_classes))
+        y = np.zeros((n, self._count()))
         y[each, labels] = parts
         y[each, labels[other]] += 1 - parts
         return y.astype(np.float32 if self._array.dtype == np.uint8 else self._array.dtype)
