@@ -99,8 +99,8 @@ class Trainer:
         of an epoch; FileExistsError for one that is there, without resume. resume: go on from that file, if it is there, to
         the same bits as a run never stopped: weights, history, schedule, callbacks, and the generators, rng and the process's.
         `epochs` counts from the run's beginning. ValueError where the settings are not those with which it began: of the
-        batches, augmentation, weights, loss, optimizer. Data must give the same batches again; where it keeps what it drew on
-        its way, give fit() an rng of its own.
+        batches, augmentation, weights, loss, optimizer, schedule. Data must give the same batches again; where it keeps what it
+        drew on its way, give fit() an rng of its own.
 
         A NaN stops training with NonFiniteError and the last good weights (callbacks.TerminateOnNaN: without the error);
         Ctrl-C stops after the running step with KeyboardInterrupt and the weights of that step, in `checkpoint` too."""
