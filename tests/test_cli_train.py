@@ -190,6 +190,15 @@ def test_the_split_and_the_augmentation_are_the_library_s():
     assert all(state[k].tobytes() == v.tobytes() for k, v in net.state_dict().items())
 
 
+def test_numbers_that_are_none():
+    """One sentence with what was expected, as every option has it."""
+    for option, value, expected in [("--lr", "abc", "a number above 0"), ("--lr", "0", "a number above 0"),
+                                    ("--validation", "2", "a number above 0 and below 1"),
+                                    ("--seed", "-1", "a whole number of 0"), ("--epochs", "1.5", "a whole number of 1 or more"),
+                                    ("--threads", "5000", "a whole number of 1 or more, at most 1024")]:
+        mistake(run("train", option, value), 2, f"'{option}': expected {expected}", f"got '{value}' (see ")
+
+
 def test_augment_mistakes():
     for text, words in [("shift", "expected a value after shift, as in shift=2"), ("pad", "as in pad=edge"),
                         ("flip=1", "'flip' alone"),
@@ -278,13 +287,14 @@ def test_config_mistakes(folder, monkeypatch):
                         ('{"epoch": 3}', "got 'epoch'"), ('{"epochs": "3"}', 'epochs to be a whole number, got text: "3"'),
                         ('{"epochs": 1.0}', "epochs to be a whole number, got a number: 1.0"),
                         ('{"epochs": true}', "epochs to be a whole number, got true or false: true"),
-                        ('{"epochs": null}', "got null"), ('{"epochs": 0}', "epochs: 0 is not in the range x>=1"),
+                        ('{"epochs": null}', "got null"),
+                        ('{"epochs": 0}', "epochs: expected a whole number of 1 or more, got 0"),
                         ('{"lr": NaN}', "lr: nan is not a finite number"),
                         ('{"lr": [1]}', "lr to be a number, got a list: [1]"),
                         ('{"model": "alexnet"}', "model: 'alexnet' is not one of"),
                         ('{"data": 3}', "data to be text, got a whole number"),
                         ('{"size": 2.5}', "size to be text as 28x28, or a whole number"),
-                        ('{"threads": 0}', "threads: 0 is not in"),
+                        ('{"threads": 0}', "threads: expected a whole number of 1 or more"),
                         ('{"augment": {"shft": 1}}', "augment: expected names among shift, pad, flip", ),
                         ('{"augment": {"shift": "2"}}', "shift to be a whole number of pixels, got '2'"),
                         ('{"augment": {"flip": 1}}', "flip to be True or False, got 1"), ('{"resume": true}', "got 'resume'"),
