@@ -44,6 +44,14 @@ def test_subset_is_a_view(rng):
         assert sorted(np.concatenate([i for i, _ in seen])) == sorted(index)
         assert all((ds.labels[i] == y).all() for i, y in seen)
     assert ds.subset(ds.labels == 0).n_classes == 4
+    for piece in slice(3, 9), slice(None, None, -2), slice(-5, None):
+        assert_array_equal(ds.subset(piece).images, ds.images[piece])
+        assert_array_equal(ds.batch(piece)[1], ds.labels[piece])
+    for wrong in [0.5, 2.0], "a", [True, False]:
+        with pytest.raises(lw.DataError, match=r"expected row numbers, a slice or a mask \(40,\), got (float64|<U1|bool)"):
+            ds.subset(wrong)
+    with pytest.raises(lw.DataError, match="at least one"):
+        ds.subset(slice(9, 3))
     for wrong, words in [([40], "subset expected rows from 0 to 39, got 40 to 40"), ([-1], "got -1 to -1"),
                          ([], r"subset expected row numbers \(n,\), at least one, got shape \(0,\)"), ([[1]], "got shape")]:
         with pytest.raises(lw.DataError, match=words):
@@ -150,6 +158,11 @@ def test_split_mistakes(rng):
     for arrays, words in [((x,), "got none"), ((x, x), r"got float32 of shape \(6, 2\)"), ((x, x[:, 0]), "got float32 of")]:
         with pytest.raises(lw.DataError, match=f"expected class labels .*{words}.*: pass stratify=False"):
             split(arrays, 0.5)
+    for call in (lambda: split(x, np.arange(6), 0.2), lambda: split(x, np.arange(6)), lambda: split(x), lambda: split(3),
+                 lambda: split((x, np.arange(6)), [0.2])):
+        with pytest.raises(TypeError, match=r"split expected .*, which are one argument, split\(\(x, y\), 0.2\), got (ndarray|"
+                                            "int|tuple) and "):
+            call()
     for arrays in (x, np.zeros(5, int)), (), (x, 3):
         with pytest.raises(lw.ShapeError, match="expected a Dataset or arrays of one length, got shapes"):
             split(arrays, 0.5)
@@ -231,6 +244,16 @@ def test_labels_with_gaps(rng):
                    Dataset(x, np.unique(gaps.labels, return_inverse=True)[1]), Dataset(x, [-100, 0, 1, 1] * 3)):
         assert lawful.n_classes in (2, 3, 10)
     trainer(1 * 3 * 3).evaluate(Dataset(x.reshape(12, 9), np.zeros(12, int) + 1))           # no class is counted
+
+
+def test_ragged_lists(rng):
+    """Parts of unlike shapes are no array: one sentence."""
+    ragged, x = [np.zeros((1, 3, 3)), np.zeros((1, 3, 4))], np.zeros((2, 1, 3, 3), np.float32)
+    for call, words in [(lambda: Dataset(ragged, [0, 1]), "Dataset expected images of one shape, got a list of 2 whose shapes"),
+                        (lambda: Dataset(x, [[0], [0, 1]]), "Dataset expected labels of one shape, got a list of 2 whose"),
+                        (lambda: trainer(9).fit((tuple(ragged), [0, 1])), "expected samples of one shape, got a tuple of 2")]:
+        with pytest.raises(lw.ShapeError, match=words):
+            call()
 
 
 class Table:

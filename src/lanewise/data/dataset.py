@@ -31,6 +31,18 @@ def check_batch_size(value: Any) -> int:
     return int(value)
 
 
+def as_array(expected: str, value: Any) -> Array:
+    """What NumPy makes an array of, as an array. ShapeError for lists whose parts are of unlike shapes; expected: how its
+    sentence begins."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        if not isinstance(value, (list, tuple)):
+            raise
+        raise ShapeError(f"{expected} of one shape, got a {type(value).__name__} of {len(value)} whose shapes differ") from None
+    return array
+
+
 def rows(n: int, batch_size: int, shuffle: bool = True, drop_last: bool = False, rng: Seed = None) -> Iterator[Array]:
     """Yield the row numbers of each batch over n samples."""
     size = check_batch_size(batch_size)
@@ -103,7 +115,8 @@ class Dataset:
 
     def __init__(self, images: ArrayLike, labels: ArrayLike, mean: ArrayLike = 0.0, std: ArrayLike = 1.0,
                  classes: Sequence[str] | None = None, augment: Augment | None = None) -> None:
-        mapped, given, images, labels = isinstance(images, np.memmap), images, np.asarray(images), np.asarray(labels)
+        mapped, given = isinstance(images, np.memmap), images
+        images, labels = as_array("Dataset expected images", images), as_array("Dataset expected labels", labels)
         if not isinstance(given, np.ndarray) and images.dtype.kind in "iufb" and images.dtype != np.uint8:
             images = images.astype(np.float32)
         if images.dtype not in (np.uint8, np.float32, np.float64):
@@ -185,19 +198,24 @@ class Dataset:
         # rows of the array
         return index if self._rows is None else self._rows[index]
 
-    def _index(self, who: str, index: ArrayLike) -> Array:
+    def _index(self, who: str, index: ArrayLike | slice) -> Array:
+        if isinstance(index, slice):
+            return np.arange(len(self))[index]
         index = np.asarray(index)
         if index.dtype == bool and index.shape == (len(self),):
             return np.flatnonzero(index)
+        if index.size and index.dtype.kind not in "iu":
+            raise DataError(f"{who} expected row numbers, a slice or a mask ({len(self)},), got {index.dtype} of shape "
+                            f"{index.shape}")
         index = np.ascontiguousarray(index, np.int64)
         if index.size and not -1 < int(index.min()) <= int(index.max()) < len(self):
             raise DataError(f"{who} expected rows from 0 to {len(self) - 1}, got {int(index.min())} to {int(index.max())}")
         return index
 
-    def subset(self, index: ArrayLike) -> Dataset:
-        """The Dataset of the rows `index` (integers, in their order, or a mask (N,) of booleans): a view, whose images are
-        those of this one's array. It keeps the classes, mean, std and augmentation. DataError for rows that are not there, or
-        none."""
+    def subset(self, index: ArrayLike | slice) -> Dataset:
+        """The Dataset of the rows `index` (integers, in their order, a slice, or a mask (N,) of booleans): a view, whose images
+        are those of this one's array. It keeps the classes, mean, std and augmentation. DataError for rows that are not there,
+        or none."""
         index = self._index("subset", index)
         if index.ndim != 1 or not index.size:
             raise DataError(f"subset expected row numbers (n,), at least one, got shape {index.shape}")
@@ -236,7 +254,7 @@ class Dataset:
         new._array = array.astype(dtype)
         return new
 
-    def batch(self, index: ArrayLike | None = None) -> tuple[Batch, Array]:
+    def batch(self, index: ArrayLike | slice | None = None) -> tuple[Batch, Array]:
         """(Batch, labels) of the rows `index`, or of all; never augmented."""
         index = np.arange(len(self)) if index is None else self._index("batch", index)
         return Batch(self._array, self._places(index), self.scale), self.labels[index]
