@@ -228,6 +228,7 @@ def test_early_stopping():
 
 def test_logs(folder):
     """A CSV line an epoch, and TensorBoard's files."""
+    pytest.importorskip("tensorboardX", reason="pip install tensorboardX")
     for _ in range(2):                                  # a folder that is there takes more files
         result = run("train", "--epochs", 2, "--validation", 0.1, "--csv-log", "log.csv", "--tensorboard", "deep/events")
         assert result.exit_code == 0, result.output
@@ -235,6 +236,10 @@ def test_logs(folder):
         rows = list(csv.DictReader(file))
     assert [float(r["val_loss"]) for r in rows] == history()["history"]["val_loss"]
     assert {p.parent.name for p in (folder / "deep" / "events").rglob("events*") if p.is_file()} == {"train", "validation"}
+
+
+def test_without_tensorboardx():
+    """One line."""
     done = subprocess.run([*refuse("tensorboardX"), "train", "--tensorboard", "t"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "") and done.stderr == (
         "Error: callbacks.TensorBoard needs tensorboardX: pip install lanewise[tensorboard]\n")
@@ -369,7 +374,6 @@ def test_resume_mistakes(folder):
                                  ("--augment", "flip,shift=2", "expected --augment scale=0.9:1.1, with which the run began, "
                                   "got shift=2,flip"),
                                  ("--csv-log", "log.csv", "expected no --csv-log, without which the run began, got log.csv"),
-                                 ("--tensorboard", "t", "expected no --tensorboard, without which the run began, got t"),
                                  ("--batch-size", 10, "expected --batch-size 32"), ("--seed", 1, "expected --seed 0"),
                                  ("--validation", 0.1, "expected --validation 0.2")]:
         mistake(run(*args, option, value), 1, f"run.ckpt: {words}")
@@ -388,7 +392,8 @@ def test_resume_mistakes(folder):
 
 
 def test_logs_of_a_run_that_goes_on():
-    """A log that the run had and that is missing now."""
+    """A log that the run had and that is missing now, or the other way round."""
+    pytest.importorskip("tensorboardX", reason="pip install tensorboardX")
     archive("set.npz", 60)
     args = ["train", "--data", "set.npz", "--epochs", 1, "--checkpoint", "run.ckpt", "--resume"]
     logs = ["--csv-log", "log.csv", "--tensorboard", "events"]
@@ -397,6 +402,9 @@ def test_logs_of_a_run_that_goes_on():
     mistake(run(*args, *logs[:2]), 1, "expected --tensorboard events, with which the run began, got no --tensorboard")
     mistake(run(*args, *logs, "--csv-log", "b.csv"), 1, "expected --csv-log log.csv, with which the run began, got b.csv")
     assert not os.path.exists("b.csv")
+    args[-2] = "without.ckpt"
+    assert run(*args).exit_code == 0
+    mistake(run(*args, *logs[2:]), 1, "without.ckpt: expected no --tensorboard, without which the run began, got events")
 
 
 def test_validation_of_a_run_that_goes_on():
