@@ -330,6 +330,28 @@ def test_another_schedule(began, got, words, tmp_path):
     assert len(fit(2, began, False).history["loss"]) == 2                   # a file of a version that kept fewer
 
 
+def test_a_schedule_of_another_kind(tmp_path):
+    """Whatever has step() and a state goes on: of it the class is compared."""
+    class Halved:
+        def __init__(self, optimizer):
+            self.groups = optimizer.param_groups
+
+        def step(self):
+            self.groups[0]["lr"] /= 2
+
+        def state_dict(self):
+            return {}
+
+        def load_state_dict(self, state):
+            pass
+    for epochs in 1, 2:
+        t = trainer()
+        t.fit(made(8), epochs, 8, schedule=Halved(t.optimizer), checkpoint=tmp_path / "run", resume=True)
+    assert t.optimizer.param_groups[0]["lr"] == 0.0025 and len(t.history["loss"]) == 2
+    with pytest.raises(ValueError, match="expected schedule 'Halved', with which the run began, got 'StepLR'"):
+        t.fit(made(8), 3, 8, schedule=lr("StepLR", 3)(t.optimizer), checkpoint=tmp_path / "run", resume=True)
+
+
 def test_a_schedule_shows_what_it_was_made_of():
     """repr() and `made` stay while it steps, and are no state."""
     schedule = lr("ReduceLROnPlateau", patience=2)(trainer().optimizer)

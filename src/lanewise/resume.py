@@ -86,9 +86,9 @@ def weights_shown(classes, samples):
 def schedules_shown(schedule, callbacks):
     """{setting: value} of fit()'s schedule as it was made, and of those that callbacks step or ask."""
     name = None if schedule is None else type(schedule).__name__
-    plain = (bool, int, float, str, type(None))
+    made, plain = getattr(schedule, "made", {}), (bool, int, float, str, type(None))       # none of another library's schedule
     return {"schedule": name, **{f"{name}'s {key}": value if isinstance(value, plain) else shown(value)
-                                 for key, value in (schedule.made.items() if schedule is not None else ())},
+                                 for key, value in made.items()},
             "callbacks' schedules": [shown(c.schedule) for c in callbacks if isinstance(c, LearningRateScheduler)]}
 
 
