@@ -7,7 +7,8 @@ from numpy.testing import assert_array_equal
 
 import lanewise as lw
 import lanewise.nn.functional as F
-from lanewise import nn, optim
+from lanewise import nn, optim, plan
+from lanewise._kernels.step import forget_plans
 from lanewise.data import Dataset
 from lanewise.graph import MOST_MADE
 from lanewise.nn.module import MOST_TRACES
@@ -348,6 +349,25 @@ def test_item_before_an_optimizer_moves_the_parameters(model):
     before = [p.data.copy() for p in model.parameters()]
     opt.step()
     assert all(not np.array_equal(p.data, old) for p, old in zip(model.parameters(), before) if p.grad.any())
+
+
+def test_memory_moves_while_a_plan_is_built(monkeypatch):
+    """As another thread does that makes an optimizer: the plan is used once, and then one that stays, a run a step."""
+    class Late(plan.Plan):
+        def __init__(self, *args):
+            super().__init__(*args)
+            if not made:
+                forget_plans()
+            made.append(self)
+    made, x, y = [], np.random.default_rng(0).random((32, 1, 4, 4)).astype(np.float32), np.arange(32) % 4
+    monkeypatch.setattr(plan, "Plan", Late)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 4))
+    for _ in range(4):
+        net.zero_grad()
+        loss = nn.CrossEntropyLoss()(net(x), y)
+        loss.item()
+        loss.backward()
+    assert [p.runs for p in made] == [1, 4]
 
 
 def test_arrays_that_the_engine_cannot_take(model):
