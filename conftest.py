@@ -1,9 +1,11 @@
-"""`pytest` runs the tests and every benchmark once, unmeasured; `pytest --benchmark` measures, and does nothing else."""
+"""`pytest` runs the tests and every benchmark once, unmeasured; `pytest --benchmark` measures, and does nothing else. Without
+pytest-benchmark the tests run, and the benchmarks are skipped."""
 from pathlib import Path
 
 import pytest
 
 BENCH = Path(__file__).parent / "bench"
+NEEDS = "the benchmarks need pytest-benchmark: pip install \".[test]\""
 ASK_TO_MEASURE = ("only", "enable", "json", "save", "autosave", "compare", "compare_fail", "histogram", "cprofile")
 
 
@@ -16,7 +18,10 @@ def pytest_addoption(parser):
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     option = config.option
-    if option.benchmark:
+    if not config.pluginmanager.hasplugin("benchmark"):
+        if option.benchmark:
+            raise pytest.UsageError(NEEDS)
+    elif option.benchmark:
         option.benchmark_only = True
         if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
             config.args = [str(BENCH)]
@@ -32,7 +37,11 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    if config.option.benchmark:
+    if not config.pluginmanager.hasplugin("benchmark"):
+        for item in items:
+            if "benchmark" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.skip(reason=NEEDS))
+    elif config.option.benchmark:
         other = [i for i in items if "benchmark" not in getattr(i, "fixturenames", ())]
         if other:
             config.hook.pytest_deselected(items=other)

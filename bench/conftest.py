@@ -29,7 +29,8 @@ KEY = pytest.StashKey()
 
 
 def pytest_configure(config):
-    config.stash[KEY] = Arena(config)
+    if config.pluginmanager.hasplugin("benchmark"):     # without it they are skipped: see ../conftest.py
+        config.stash[KEY] = Arena(config)
 
 
 @pytest.fixture(scope="session")
@@ -58,8 +59,8 @@ def arena(request):
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter, config):
-    arena = config.stash[KEY]
-    if arena.records:
+    arena = config.stash.get(KEY, None)
+    if arena is not None and arena.records:
         width = terminalreporter._tw.fullwidth if terminalreporter.isatty else 1_000_000
         terminalreporter.section("lanewise and others")
         for line in report.lines(arena.records, arena.machine, width):

@@ -181,6 +181,13 @@ def test_wrong_arguments():
             (dict(sample_weight=np.ones(7)), lw.ShapeError, r"expected sample_weight of shape \(8,\), got \(7,\)")]:
         with pytest.raises(kind, match=words):
             trainer().fit((x, y), **kw)
+    for unknown in 4, -1, 1000:
+        t = trainer()
+        before = bits(t.model)
+        with pytest.raises(lw.LabelError, match=f"expected class_weight of classes from 0 to 3, .*, got one of {unknown}$"):
+            t.fit((x, y), class_weight={0: 2.0, unknown: 3.0})
+        assert bits(t.model) == before and not t.history["loss"]
+    trainer().fit((x, np.minimum(y, 2)), class_weight={3: 5.0})             # a class of the model's without a sample here
     t = lw.Trainer(small(), nn.MSELoss(), trainer().optimizer)
     with pytest.raises(lw.LabelError, match=r"class_weight expected integer labels \(N,\), got float32 of shape \(8, 4\)"):
         t.fit((x, np.zeros((8, 4), np.float32)), class_weight={0: 1.0})

@@ -1,10 +1,25 @@
 """The benchmark suite: every public function has a shape, and its check of closeness can fail."""
+import subprocess
+import sys
+from pathlib import Path
+
 import contest
 import numpy as np
 import pytest
 import shapes
 
 from lanewise import ops
+
+
+@pytest.mark.parametrize("asked, status, words", [
+    (["bench/test_ops_bench.py", "-k", "relu"], 0, "the benchmarks need pytest-benchmark: pip install"),
+    (["tests/test_marks.py"], 0, "2 passed"), (["--benchmark"], 4, "ERROR: the benchmarks need pytest-benchmark: pip install")],
+                         ids=["benchmarks", "tests", "measuring"])
+def test_without_pytest_benchmark(asked, status, words):
+    """Benchmarks are skipped, tests run, and who asks to measure is told in one sentence."""
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:benchmark", "-p", "no:cacheprovider", *asked],
+                          cwd=Path(__file__).parent.parent, capture_output=True, text=True)
+    assert done.returncode == status and words in done.stdout + done.stderr and "INTERNALERROR" not in done.stdout + done.stderr
 
 
 def test_every_public_op_is_measured():

@@ -116,6 +116,9 @@ def test_an_archive_is_not_what_it_should_be():
                           (dict(x=x.astype(np.int32), y=y), "float64 images, got int32: convert"),
                           (dict(x=x, y=y / 2), "expected integer labels"), (dict(x=x / 0.5 * np.nan, y=y), "finite images"),
                           (dict(x=x, y=y * 0), "two classes or more"),
+                          (dict(x=x, y=y * 999), "got 999 as the greatest and no image of 1, 2, 3, 4, 5 and 993 more: renumber"),
+                          (dict(x_train=x, y_train=y * 2, x_val=x, y_val=y), "and no image of 1: renumber the labels, or put the "
+                                                                             "names of all classes into an array 'classes'"),
                           (dict(x=x, y=y, classes=np.array(["one"])), "got 0 to 1"),
                           (dict(x_test=x, y_test=y), "expected a part to train on, got test alone"),
                           (dict(x_train=x, y_train=y, x_test=x[:, 1:], y_test=y),
@@ -124,6 +127,11 @@ def test_an_archive_is_not_what_it_should_be():
                            "expected uint8 images, as in training, got floating")]:
         np.savez("bad.npz", **arrays)
         mistake(run("train", "--data", "bad.npz", "--model", "mlp"), 1, "bad.npz", words)
+    np.savez("bad.npz", x=x, y=y * 2)
+    mistake(run("profile", "mlp", "--data", "bad.npz"), 1, "bad.npz", "no image of 1")
+    assert run("data", "show", "bad.npz").exit_code == 0
+    np.savez("bad.npz", x=x, y=y * 2, classes=np.array(["a", "b", "c"]))
+    assert run("train", "--data", "bad.npz", "--model", "mlp", "--epochs", 1).exit_code == 0
     with open("bad.npz", "r+b") as file:
         file.truncate(200)
     mistake(run("train", "--data", "bad.npz"), 1,
@@ -182,6 +190,15 @@ def test_the_split_and_the_augmentation_are_the_library_s():
     assert all(state[k].tobytes() == v.tobytes() for k, v in net.state_dict().items())
 
 
+def test_numbers_that_are_none():
+    """One sentence with what was expected, as every option has it."""
+    for option, value, expected in [("--lr", "abc", "a number above 0"), ("--lr", "0", "a number above 0"),
+                                    ("--validation", "2", "a number above 0 and below 1"),
+                                    ("--seed", "-1", "a whole number of 0"), ("--epochs", "1.5", "a whole number of 1 or more"),
+                                    ("--threads", "5000", "a whole number of 1 or more, at most 1024")]:
+        mistake(run("train", option, value), 2, f"'{option}': expected {expected}", f"got '{value}' (see ")
+
+
 def test_augment_mistakes():
     for text, words in [("shift", "expected a value after shift, as in shift=2"), ("pad", "as in pad=edge"),
                         ("flip=1", "'flip' alone"),
@@ -211,6 +228,7 @@ def test_early_stopping():
 
 def test_logs(folder):
     """A CSV line an epoch, and TensorBoard's files."""
+    pytest.importorskip("tensorboardX", reason="pip install tensorboardX")
     for _ in range(2):                                  # a folder that is there takes more files
         result = run("train", "--epochs", 2, "--validation", 0.1, "--csv-log", "log.csv", "--tensorboard", "deep/events")
         assert result.exit_code == 0, result.output
@@ -218,6 +236,10 @@ def test_logs(folder):
         rows = list(csv.DictReader(file))
     assert [float(r["val_loss"]) for r in rows] == history()["history"]["val_loss"]
     assert {p.parent.name for p in (folder / "deep" / "events").rglob("events*") if p.is_file()} == {"train", "validation"}
+
+
+def test_without_tensorboardx():
+    """One line."""
     done = subprocess.run([*refuse("tensorboardX"), "train", "--tensorboard", "t"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "") and done.stderr == (
         "Error: callbacks.TensorBoard needs tensorboardX: pip install lanewise[tensorboard]\n")
@@ -270,13 +292,14 @@ def test_config_mistakes(folder, monkeypatch):
                         ('{"epoch": 3}', "got 'epoch'"), ('{"epochs": "3"}', 'epochs to be a whole number, got text: "3"'),
                         ('{"epochs": 1.0}', "epochs to be a whole number, got a number: 1.0"),
                         ('{"epochs": true}', "epochs to be a whole number, got true or false: true"),
-                        ('{"epochs": null}', "got null"), ('{"epochs": 0}', "epochs: 0 is not in the range x>=1"),
+                        ('{"epochs": null}', "got null"),
+                        ('{"epochs": 0}', "epochs: expected a whole number of 1 or more, got 0"),
                         ('{"lr": NaN}', "lr: nan is not a finite number"),
                         ('{"lr": [1]}', "lr to be a number, got a list: [1]"),
                         ('{"model": "alexnet"}', "model: 'alexnet' is not one of"),
                         ('{"data": 3}', "data to be text, got a whole number"),
                         ('{"size": 2.5}', "size to be text as 28x28, or a whole number"),
-                        ('{"threads": 0}', "threads: 0 is not in"),
+                        ('{"threads": 0}', "threads: expected a whole number of 1 or more"),
                         ('{"augment": {"shft": 1}}', "augment: expected names among shift, pad, flip", ),
                         ('{"augment": {"shift": "2"}}', "shift to be a whole number of pixels, got '2'"),
                         ('{"augment": {"flip": 1}}', "flip to be True or False, got 1"), ('{"resume": true}', "got 'resume'"),
@@ -351,7 +374,6 @@ def test_resume_mistakes(folder):
                                  ("--augment", "flip,shift=2", "expected --augment scale=0.9:1.1, with which the run began, "
                                   "got shift=2,flip"),
                                  ("--csv-log", "log.csv", "expected no --csv-log, without which the run began, got log.csv"),
-                                 ("--tensorboard", "t", "expected no --tensorboard, without which the run began, got t"),
                                  ("--batch-size", 10, "expected --batch-size 32"), ("--seed", 1, "expected --seed 0"),
                                  ("--validation", 0.1, "expected --validation 0.2")]:
         mistake(run(*args, option, value), 1, f"run.ckpt: {words}")
@@ -370,7 +392,8 @@ def test_resume_mistakes(folder):
 
 
 def test_logs_of_a_run_that_goes_on():
-    """A log that the run had and that is missing now."""
+    """A log that the run had and that is missing now, or the other way round."""
+    pytest.importorskip("tensorboardX", reason="pip install tensorboardX")
     archive("set.npz", 60)
     args = ["train", "--data", "set.npz", "--epochs", 1, "--checkpoint", "run.ckpt", "--resume"]
     logs = ["--csv-log", "log.csv", "--tensorboard", "events"]
@@ -379,6 +402,9 @@ def test_logs_of_a_run_that_goes_on():
     mistake(run(*args, *logs[:2]), 1, "expected --tensorboard events, with which the run began, got no --tensorboard")
     mistake(run(*args, *logs, "--csv-log", "b.csv"), 1, "expected --csv-log log.csv, with which the run began, got b.csv")
     assert not os.path.exists("b.csv")
+    args[-2] = "without.ckpt"
+    assert run(*args).exit_code == 0
+    mistake(run(*args, *logs[2:]), 1, "without.ckpt: expected no --tensorboard, without which the run began, got events")
 
 
 def test_validation_of_a_run_that_goes_on():

@@ -387,6 +387,16 @@ def test_mistakes_in_data(digits):
         lw.MLPClassifier(solver="newton").fit(rows, y)
     with pytest.raises(ValueError, match=r"MLPClassifier: expected hidden_layer_sizes of 1 or more, got \(5, 0\)"):
         lw.MLPClassifier((5, 0)).fit(rows, y)
+    with pytest.raises(TypeError, match=r"MLPClassifier: expected hidden_layer_sizes of 1 or more, got a Sequential: "
+                                        r"CNNClassifier\(model\) takes a network$"):
+        lw.MLPClassifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 10))).fit(rows, y)
+    dataset = lw.data.Dataset(x, y)
+    for call in (lambda: small().fit(dataset), lambda: small().fit(dataset, y), lambda: fitted.predict(dataset),
+                 lambda: small().partial_fit(dataset, y, np.unique(y)), lambda: lw.MLPClassifier().fit(dataset)):
+        with pytest.raises(TypeError, match="expected an array as X, got a Dataset, whose arrays are dataset.images and datas"):
+            call()
+    with pytest.raises(ValueError, match="This CNNClassifier requires y to be passed, but the target y is None"):
+        small().fit((x, y))
     with pytest.raises(lw.NonFiniteError, match="epoch 1, batch"):
         lw.MLPRegressor(solver="sgd", learning_rate_init=1e6, max_iter=50).fit(rows, y)
 

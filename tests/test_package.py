@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import lanewise as lw
-from lanewise import callbacks, data, nn, optim
+from lanewise import _isa, callbacks, data, nn, optim
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,6 +53,19 @@ def test_import_is_light():
     assert not new & {"zipfile", "gzip", "tempfile", "subprocess", "multiprocessing", "asyncio", "unittest", "http", "ssl"}
     if int(np.__version__.split(".")[0]) >= 2:
         assert not new & {"numpy.random", "secrets"}
+
+
+def test_two_threads_load_kernels(monkeypatch):
+    """The variable that one has set for OpenMP is gone in the end, whichever takes it away."""
+    for name in "GOMP_SPINCOUNT", "OMP_WAIT_POLICY":
+        monkeypatch.delenv(name, raising=False)
+    seen = []
+
+    def load(module):
+        seen.append(os.environ.pop("GOMP_SPINCOUNT"))   # as another thread does at its end
+        return module
+    monkeypatch.setattr(_isa.importlib, "import_module", load)
+    assert _isa._load("kernels") == "kernels" and seen == [_isa.SPINS] and "GOMP_SPINCOUNT" not in os.environ
 
 
 def test_version_is_one():

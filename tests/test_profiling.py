@@ -235,6 +235,9 @@ def test_errors():
              "profile: expected an optimizer whose step() takes nothing, got LBFGS")]:
         with pytest.raises(TypeError, match="^" + re.escape(message)):
             lw.profile(model, **arguments)
+    with pytest.raises(MemoryError, match=r"^profile: expected a batch_size whose samples fit into memory, got 1,000,000,000,"
+                                          r"000 of shape \(1, 28, 28\), 2,920,\d{3}\.\d GB$"):
+        lw.profile(model, (1, 28, 28), batch_size=10 ** 12)
     with pytest.raises(ValueError, match="^Trainer: expected a loss, got none$"):
         lw.Trainer(model, None).profile((x, y))
 

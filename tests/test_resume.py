@@ -286,6 +286,83 @@ def test_another_loss_augmentation_or_rate(tmp_path):
     assert len(fit(epochs=3, resume=True, loss=function, opt=optim.Adam, **plain).history["loss"]) == 3
 
 
+def lr(name, *args, **kw):
+    """A function of the optimizer that makes a schedule."""
+    return lambda opt: getattr(optim.lr_scheduler, name)(opt, *args, **kw)
+
+
+def warm(n, top=20):
+    """Warm-up, then a cosine."""
+    return lambda opt: lr("SequentialLR", [lr("LinearLR", total_iters=n)(opt), lr("CosineAnnealingLR", top)(opt)], [n])(opt)
+
+
+@pytest.mark.parametrize("began, got, words", [
+    (lr("StepLR", 3), lr("StepLR", 4), "StepLR's step_size 3, {}, got 4"),
+    (lr("StepLR", 3), lr("StepLR", 3, 0.5), "StepLR's gamma 0.1, {}, got 0.5"),
+    (lr("MultiStepLR", [2, 4]), lr("MultiStepLR", [2, 5]), "MultiStepLR's milestones '[2, 4]', {}, got '[2, 5]'"),
+    (lr("OneCycleLR", 0.1, 14), lr("OneCycleLR", 0.1, 21), "OneCycleLR's total_steps 14, {}, got 21"),
+    (lr("OneCycleLR", 0.1, 14), lr("OneCycleLR", 0.2, 14), "OneCycleLR's rates '[0.004, 0.1, 4e-07]', {}, got '[0.008, 0.2, "),
+    (lr("CosineAnnealingLR", 14), lr("CosineAnnealingLR", 14, 1e-4), "CosineAnnealingLR's eta_min 0.0, {}, got 0.0001"),
+    (warm(3), warm(3, 30), "SequentialLR's schedulers '[LinearLR(start_factor=0.3333333333333333, end_factor=1.0, "
+                           "total_iters=3), CosineAnnealingLR(T_max=20, eta_min=0.0)]', {}, got"),
+    (lr("StepLR", 3), lr("ExponentialLR", 0.9), "schedule 'StepLR', {}, got 'ExponentialLR'")])
+def test_another_schedule(began, got, words, tmp_path):
+    """Each of a schedule's own settings, in fit() and in a callback; what its steps have changed is none of them."""
+    def fit(epochs, made_by, inside, t=None):
+        t = t or trainer()
+        schedule = t.schedule or made_by(t.optimizer)
+        t.fit(made(), epochs, 8, rng=1, checkpoint=tmp_path / f"run {inside}", resume=True, **(
+            dict(callbacks=[LearningRateScheduler(schedule)]) if inside else dict(schedule=schedule)))
+        return t
+    for inside in False, True:
+        fit(1, began, inside)
+        kept = (tmp_path / f"run {inside}").read_bytes()
+        with pytest.raises(ValueError) as info:
+            fit(2, got, inside)
+        expected = words.format("with which the run began") if not inside else "expected callbacks' schedules ["
+        assert expected in str(info.value) and (tmp_path / f"run {inside}").read_bytes() == kept
+    fit(2, began, True)
+    t = fit(2, began, False)
+    assert len(fit(2, began, False, t).history["loss"]) == 2                # the same object goes on
+    arrays, about = io.read(tmp_path / "run False")
+    about["metadata"]["settings"] = {k: v for k, v in about["metadata"]["settings"].items() if "'s" not in k}
+    io.save(arrays, tmp_path / "run False", about)
+    assert len(fit(2, began, False).history["loss"]) == 2                   # a file of a version that kept fewer
+
+
+def test_a_schedule_of_another_kind(tmp_path):
+    """Whatever has step() and a state goes on: of it the class is compared."""
+    class Halved:
+        def __init__(self, optimizer):
+            self.groups = optimizer.param_groups
+
+        def step(self):
+            self.groups[0]["lr"] /= 2
+
+        def state_dict(self):
+            return {}
+
+        def load_state_dict(self, state):
+            pass
+    for epochs in 1, 2:
+        t = trainer()
+        t.fit(made(8), epochs, 8, schedule=Halved(t.optimizer), checkpoint=tmp_path / "run", resume=True)
+    assert t.optimizer.param_groups[0]["lr"] == 0.0025 and len(t.history["loss"]) == 2
+    with pytest.raises(ValueError, match="expected schedule 'Halved', with which the run began, got 'StepLR'"):
+        t.fit(made(8), 3, 8, schedule=lr("StepLR", 3)(t.optimizer), checkpoint=tmp_path / "run", resume=True)
+
+
+def test_a_schedule_shows_what_it_was_made_of():
+    """repr() and `made` stay while it steps, and are no state."""
+    schedule = lr("ReduceLROnPlateau", patience=2)(trainer().optimizer)
+    shown = repr(schedule)
+    assert shown == ("ReduceLROnPlateau(mode='min', factor=0.1, threshold=0.0001, threshold_mode='rel', patience=2, "
+                     "cooldown=0, min_lr=0.0, eps=1e-08)")
+    for _ in range(5):
+        schedule.step(1.0)
+    assert repr(schedule) == shown and "made" not in schedule.state_dict() and schedule.state_dict()["best"] == 1.0
+
+
 def test_more_epochs(tmp_path):
     """A finished run may be given more; one that was stopped early stays stopped. Without resume nothing is overwritten."""
     whole, t = trainer(), trainer()

@@ -44,6 +44,14 @@ def test_subset_is_a_view(rng):
         assert sorted(np.concatenate([i for i, _ in seen])) == sorted(index)
         assert all((ds.labels[i] == y).all() for i, y in seen)
     assert ds.subset(ds.labels == 0).n_classes == 4
+    for piece in slice(3, 9), slice(None, None, -2), slice(-5, None):
+        assert_array_equal(ds.subset(piece).images, ds.images[piece])
+        assert_array_equal(ds.batch(piece)[1], ds.labels[piece])
+    for wrong in [0.5, 2.0], "a", [True, False]:
+        with pytest.raises(lw.DataError, match=r"expected row numbers, a slice or a mask \(40,\), got (float64|<U1|bool)"):
+            ds.subset(wrong)
+    with pytest.raises(lw.DataError, match="at least one"):
+        ds.subset(slice(9, 3))
     for wrong, words in [([40], "subset expected rows from 0 to 39, got 40 to 40"), ([-1], "got -1 to -1"),
                          ([], r"subset expected row numbers \(n,\), at least one, got shape \(0,\)"), ([[1]], "got shape")]:
         with pytest.raises(lw.DataError, match=words):
@@ -150,6 +158,11 @@ def test_split_mistakes(rng):
     for arrays, words in [((x,), "got none"), ((x, x), r"got float32 of shape \(6, 2\)"), ((x, x[:, 0]), "got float32 of")]:
         with pytest.raises(lw.DataError, match=f"expected class labels .*{words}.*: pass stratify=False"):
             split(arrays, 0.5)
+    for call in (lambda: split(x, np.arange(6), 0.2), lambda: split(x, np.arange(6)), lambda: split(x), lambda: split(3),
+                 lambda: split((x, np.arange(6)), [0.2])):
+        with pytest.raises(TypeError, match=r"split expected .*, which are one argument, split\(\(x, y\), 0.2\), got (ndarray|"
+                                            "int|tuple) and "):
+            call()
     for arrays in (x, np.zeros(5, int)), (), (x, 3):
         with pytest.raises(lw.ShapeError, match="expected a Dataset or arrays of one length, got shapes"):
             split(arrays, 0.5)
@@ -212,6 +225,35 @@ def test_names_as_labels(rng):
     for wrong in ["a", 1, None] * 3, [0.5] * 9:
         with pytest.raises(lw.LabelError, match="expected integer labels, got (object|float64)"):
             Dataset(x, np.array(wrong))
+
+
+def test_labels_with_gaps(rng):
+    """A class below the greatest label without an image is said where the classes are counted, and only there: a subset has those
+    of the whole, and names say themselves which there are."""
+    x = rng.integers(0, 256, (12, 1, 3, 3), np.uint8)
+    gaps = Dataset(x, np.array([3, 7, 9] * 4))
+    first, second = split(gaps, 6, 0)
+    for ds in gaps, first, second, gaps.augmented(None), gaps.normalised():
+        with pytest.warns(UserWarning, match="labels from 0 to the number of classes less 1, got 9 as the greatest and no image "
+                                             "of 0, 1, 2, 4, 5 and 2 more: renumber the labels, np.unique.* or give the names"):
+            assert ds.n_classes == 10
+    for labels, words in ([0, 1000], "of 1, 2, 3, 4, 5 and 994 more: "), ([0, 2], "of 1: "), ([10 ** 12, 0], "of 1, 2, 3, 4, 5 and"):
+        with pytest.warns(UserWarning, match=words):
+            assert Dataset(x, np.array(labels * 6)).n_classes == max(labels) + 1
+    for lawful in (Dataset(x, np.arange(12) % 3).subset([0, 3]), Dataset(x, [3, 7, 9] * 4, classes=[str(i) for i in range(10)]),
+                   Dataset(x, np.unique(gaps.labels, return_inverse=True)[1]), Dataset(x, [-100, 0, 1, 1] * 3)):
+        assert lawful.n_classes in (2, 3, 10)
+    trainer(1 * 3 * 3).evaluate(Dataset(x.reshape(12, 9), np.zeros(12, int) + 1))           # no class is counted
+
+
+def test_ragged_lists(rng):
+    """Parts of unlike shapes are no array: one sentence."""
+    ragged, x = [np.zeros((1, 3, 3)), np.zeros((1, 3, 4))], np.zeros((2, 1, 3, 3), np.float32)
+    for call, words in [(lambda: Dataset(ragged, [0, 1]), "Dataset expected images of one shape, got a list of 2 whose shapes"),
+                        (lambda: Dataset(x, [[0], [0, 1]]), "Dataset expected labels of one shape, got a list of 2 whose"),
+                        (lambda: trainer(9).fit((tuple(ragged), [0, 1])), "expected samples of one shape, got a tuple of 2")]:
+        with pytest.raises(lw.ShapeError, match=words):
+            call()
 
 
 class Table:

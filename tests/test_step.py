@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import lanewise as lw
 import lanewise.nn.functional as F
-from lanewise import _isa, nn, optim
-from lanewise._kernels.step import plan_for
+from lanewise import _isa, nn, optim, plan
+from lanewise._kernels.step import forget_plans, plan_for
 from lanewise.data import Dataset
 from lanewise.graph import MOST_MADE
 from lanewise.nn.module import MOST_TRACES
@@ -351,6 +351,25 @@ def test_item_before_an_optimizer_moves_the_parameters(model):
     assert all(not np.array_equal(p.data, old) for p, old in zip(model.parameters(), before) if p.grad.any())
 
 
+def test_memory_moves_while_a_plan_is_built(monkeypatch):
+    """As another thread does that makes an optimizer: the plan is used once, and then one that stays, a run a step."""
+    class Late(plan.Plan):
+        def __init__(self, *args):
+            super().__init__(*args)
+            if not made:
+                forget_plans()
+            made.append(self)
+    made, x, y = [], np.random.default_rng(0).random((32, 1, 4, 4)).astype(np.float32), np.arange(32) % 4
+    monkeypatch.setattr(plan, "Plan", Late)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 4))
+    for _ in range(4):
+        net.zero_grad()
+        loss = nn.CrossEntropyLoss()(net(x), y)
+        loss.item()
+        loss.backward()
+    assert [p.runs for p in made] == [1, 4]
+
+
 def test_arrays_that_the_engine_cannot_take(model):
     """Rows of a batch that are too few, or strided; targets that shrank."""
     images, labels = data(8)
@@ -417,10 +436,10 @@ def test_an_input_comes_in_the_shape_that_it_is_read_in(isa, rng):
         model = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(x.shape[1:])), 3))
         out = model(x)
         got = out.in_lanes()
-        plan, _ = plan_for([out.node], [], False, out.feeds)
+        program, _ = plan_for([out.node], [], False, out.feeds)
         rows = (x / np.float32(255) if x.dtype == np.uint8 else x).reshape(len(x), -1)
         assert_allclose(got, rows @ model[1].weight.data.T + model[1].bias.data, rtol=0, atol=1e-5)
-        return sum(w.name == "affine" for w in plan.work)
+        return sum(w.name == "affine" for w in program.work)
     byte = rng.integers(0, 256, (17, 2, 5, 7), np.uint8)
     assert passes(rng.standard_normal((17, 3, 5, 7)).astype(np.float32)) == 0
     assert passes(byte[:, :1]) == 0 and passes(byte) == 1

@@ -6,6 +6,7 @@ from training_case import bits, made, small, trainer
 
 import lanewise as lw
 from lanewise import nn, optim, train
+from lanewise.callbacks import EarlyStopping
 from lanewise.data import Dataset
 
 
@@ -52,6 +53,12 @@ def test_trainer_is_the_loop(shuffle, isa):
         t = lw.Trainer(other, loss_fn, opt)
         t.fit(data, 3, 8, schedule=optim.OneCycleLR(opt, 1e-2, total_steps=3 * 7), shuffle=shuffle, rng=5)
         assert bits(other) == bits(model)
+
+
+def test_one_callback():
+    """Alone, as in a list."""
+    for callbacks in EarlyStopping("loss", patience=0, min_delta=1e9), [EarlyStopping("loss", patience=0, min_delta=1e9)]:
+        assert len(trainer().fit(made(), 9, callbacks=callbacks)["loss"]) == 2
 
 
 def test_history_is_the_mean_over_samples():
@@ -297,6 +304,14 @@ def test_wrong_arguments():
         for call in t.fit, t.evaluate:
             with pytest.raises(TypeError, match=words):
                 call(data)
+    pairs = [(x[:4], y[:4]), (x[4:], y[4:])]
+    for more in pairs, (x, y), iter(pairs), [x[:4], x[:3]]:
+        with pytest.raises(TypeError, match=r"predict: expected the inputs alone, one array .*, got (list|tuple|list_iterator) "
+                                            r"of other things: batches and pairs \(x, y\) are for evaluate"):
+            t.predict(more)
+    for one in EarlyStopping, 3, [EarlyStopping], "ab":
+        with pytest.raises(TypeError, match="expected callbacks, instances of lanewise.callbacks.Callback, got"):
+            t.fit((x, y), callbacks=one)
     with pytest.raises(ValueError, match="Trainer.fit: expected an optimizer, got none"):
         lw.Trainer(t.model, t.loss_fn).fit((x, y))
     for call in lw.Trainer(t.model, None, t.optimizer).fit, lw.Trainer(t.model, None).evaluate:

@@ -59,7 +59,7 @@ def _load(module: str) -> Any:
         return importlib.import_module(module)
     finally:
         if not asked:
-            del os.environ["GOMP_SPINCOUNT"]
+            os.environ.pop("GOMP_SPINCOUNT", None)      # another thread that loads may have been faster
 
 
 def engine(dtype: Any, build: str | None = None) -> Any:

@@ -22,9 +22,9 @@ _plans = OrderedDict()
 def kept(nodes, local, feeds, make, *args):
     """What make(nodes, feeds, *args) makes of a graph that is new, built or found in one like it, and the feeds in its order;
     local: what it depends on beside the graph."""
-    order = topological(nodes)
+    order, version = topological(nodes), storage_version()
     place = {id(n): i for i, n in enumerate(order)}
-    key = (local, storage_version(), _isa.isa, _isa.VBMI, tuple(place[id(n)] for n in nodes), tuple(
+    key = (local, version, _isa.isa, _isa.VBMI, tuple(place[id(n)] for n in nodes), tuple(
         (n.op.key(), tuple(place[id(i)] for i in n.inputs), tuple(p.requires_grad for p in n.op.params)) for n in order))
     plans = next((p.plans for n in order for p in n.op.params), _plans)
     plan = plans.get(key)
@@ -35,7 +35,8 @@ def kept(nodes, local, feeds, make, *args):
     else:
         plans.move_to_end(key)
     inputs = [n for n in order if isinstance(n.op, Input)]
-    remember(nodes, local, plan, inputs)
+    if version == storage_version():        # else another thread moved memory meanwhile: stale, for this run alone
+        remember(nodes, local, plan, inputs)
     return plan, [feeds[i] for i in inputs]
 
 

@@ -175,7 +175,11 @@ def _data(model: Module, loss: Any, data: Data, n: int) -> Any:
     if min(data) < 1:
         raise ValueError(f"profile: expected the shape of a sample, (C, H, W), got {tuple(data)}")
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((n, *data)).astype(number)
+    try:
+        x = rng.standard_normal((n, *data), number)
+    except (MemoryError, ValueError):                   # NumPy's, for more than it can count
+        raise MemoryError(f"profile: expected a batch_size whose samples fit into memory, got {n:,} of shape {tuple(data)}, "
+                          f"{bytes_text(n * math.prod(data) * number.itemsize)}") from None
     out = model(x)
     shape: Any = getattr(out, "shape", ())
     try:

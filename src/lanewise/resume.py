@@ -10,6 +10,7 @@ import numpy as np
 
 from . import io
 from .callbacks.base import check_every
+from .callbacks.monitor import LearningRateScheduler
 from .errors import WeightsError
 from .rng import as_rng
 
@@ -82,6 +83,15 @@ def weights_shown(classes, samples):
             "sha256 " + hashlib.sha256(np.ascontiguousarray(samples, np.float64)).hexdigest()[:16]}
 
 
+def schedules_shown(schedule, callbacks):
+    """{setting: value} of fit()'s schedule as it was made, and of those that callbacks step or ask."""
+    name = None if schedule is None else type(schedule).__name__
+    made, plain = getattr(schedule, "made", {}), (bool, int, float, str, type(None))       # none of another library's schedule
+    return {"schedule": name, **{f"{name}'s {key}": value if isinstance(value, plain) else shown(value)
+                                 for key, value in made.items()},
+            "callbacks' schedules": [shown(c.schedule) for c in callbacks if isinstance(c, LearningRateScheduler)]}
+
+
 class Backup:
     """The file of a run, at `path` (None: none is kept), a new one unless resumed. settings: what must be the same when the
     run goes on."""
@@ -98,7 +108,7 @@ class Backup:
         made = trainer.optimizer.made                           # what schedules do to a rate is no other setting
         self.settings = json.loads(json.dumps({                 # as the file has them
             **settings, "generator": generator, "metrics": list(trainer.metrics), "loss": shown(trainer.loss_fn),
-            "schedule": trainer.schedule and type(trainer.schedule).__name__, "optimizer": type(trainer.optimizer).__name__,
+            **schedules_shown(trainer.schedule, hooks.callbacks), "optimizer": type(trainer.optimizer).__name__,
             **{name: made[0][name] if len(made) == 1 else [group[name] for group in made] for name in made[0]}},
             default=io._plain))
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from .callbacks import ProgressBar
 from .callbacks.base import CallbackList
-from .data.dataset import Batch, Dataset, check_batch_size
+from .data.dataset import Batch, Dataset, as_array, check_batch_size
 from .data.sources import as_source, count_batches, number_type, of_type
 from .errors import LabelError, NonFiniteError, ShapeError
 from .graph import Value, leaf
@@ -80,26 +80,27 @@ class Trainer:
         self.schedule: LRScheduler | None = None
 
     def fit(self, data: Data, epochs: int = 1, batch_size: int = 32, validation_data: Data | None = None,
-            schedule: LRScheduler | None = None, shuffle: bool = True, rng: Seed = None, callbacks: Iterable[Callback] = (),
-            verbose: int = 0, class_weight: dict[int, float] | str | None = None, sample_weight: ArrayLike | None = None,
-            accumulate: int = 1, checkpoint: File | None = None, every: int | str = "epoch",
-            resume: bool = False) -> dict[str, list[float]]:
+            schedule: LRScheduler | None = None, shuffle: bool = True, rng: Seed = None,
+            callbacks: Callback | Iterable[Callback] = (), verbose: int = 0,
+            class_weight: dict[int, float] | str | None = None, sample_weight: ArrayLike | None = None, accumulate: int = 1,
+            checkpoint: File | None = None, every: int | str = "epoch", resume: bool = False) -> dict[str, list[float]]:
         """Train on (x, y) arrays, a Dataset, augmented as it says, or an iterable of batches (x, y); returns `history`.
 
         A tuple or list of two is (x, y), a list of tuples batches; these are taken as they come, anew in every epoch.
 
-        `schedule`: its step() follows every optimizer step. `callbacks`: see lanewise.callbacks; one that sets `stop_training`
-        ends training after the running step, whose epoch is ended as any other. verbose: 0 quiet, 1 a line an epoch and a
-        live bar on a terminal or in a notebook, 2 lines alone. class_weight: {class: weight}, 1 for others, or "balanced",
-        N / (classes times the count of the class); sample_weight: (N,) numbers; a mean is sum w L / sum w. accumulate=k: k
-        batches make one optimizer step, that of one batch of all their samples (BatchNorm's statistics apart).
+        `schedule`: its step() follows every optimizer step. `callbacks`: one or several, see lanewise.callbacks; one that sets
+        `stop_training` ends training after the running step, whose epoch is ended as any other. verbose: 0 quiet, 1 a line an
+        epoch and a live bar on a terminal or in a notebook, 2 lines alone. class_weight: {class: weight}, 1 for others, or
+        "balanced", N / (classes times the count of the class), LabelError for a class that the model has not; sample_weight:
+        (N,) numbers; a mean is sum w L / sum w. accumulate=k: k batches make one optimizer step, that of one batch of all their
+        samples (BatchNorm's statistics apart).
 
         checkpoint: a file for the whole run, written whole after each epoch and, with every=n, after every n optimizer steps
         of an epoch; FileExistsError for one that is there, without resume. resume: go on from that file, if it is there, to
         the same bits as a run never stopped: weights, history, schedule, callbacks, and the generators, rng and the process's.
         `epochs` counts from the run's beginning. ValueError where the settings are not those with which it began: of the
-        batches, augmentation, weights, loss, optimizer. Data must give the same batches again; where it keeps what it drew on
-        its way, give fit() an rng of its own.
+        batches, augmentation, weights, loss, optimizer, schedule. Data must give the same batches again; where it keeps what it
+        drew on its way, give fit() an rng of its own.
 
         A NaN stops training with NonFiniteError and the last good weights (callbacks.TerminateOnNaN: without the error);
         Ctrl-C stops after the running step with KeyboardInterrupt and the weights of that step, in `checkpoint` too."""
@@ -120,7 +121,7 @@ class Trainer:
         data, size, rng = as_source(data, number_type(self.model)), check_batch_size(batch_size), as_rng(rng)
         samples, batches = len(data) if hasattr(data, "__len__") else None, count_batches(data, size)
         steps = batches and -(-batches // accumulate)
-        callbacks = list(callbacks)
+        callbacks = list(callbacks) if hasattr(callbacks, "__iter__") else [callbacks]
         if verbose and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(ProgressBar(None if verbose == 1 else False))
         hooks = CallbackList(callbacks, self, dict(epochs=epochs, steps=steps, samples=samples, verbose=verbose,
@@ -134,7 +135,7 @@ class Trainer:
             batch_size=size, accumulate=accumulate, shuffle=bool(shuffle), samples=samples, augment=shown(augment),
             **weights_shown(*weights)), resume)
         run = _Run(self, hooks, backup, steps, accumulate, validation_data,
-                   lambda: _groups(data.batches(size, shuffle=shuffle, rng=rng), accumulate))
+                   lambda: _groups(data.batches(size, shuffle=shuffle, rng=rng), accumulate), weights[0])
         try:
             hooks.call("on_train_begin")
             if resume:
@@ -171,12 +172,12 @@ class Trainer:
 
     def predict(self, x: Operand | Dataset) -> Array:
         """The model's output, (N, ...) array, for an array, a Batch or a Dataset's images: a sample's is the same to the last
-        bit whoever is beside it."""
+        bit whoever is beside it. TypeError for more than inputs: pairs (x, y), an iterable of batches."""
         with _evaluating(self.model):
             if isinstance(x, Dataset):
                 parts = [b for b, _ in x.of_type(number_type(self.model)).batches(CHUNK, shuffle=False, augment=False)]
             else:
-                _, feed = leaf(of_type(np.asarray(x) if isinstance(x, Batch) else x, number_type(self.model)))
+                _, feed = leaf(of_type(_inputs(x), number_type(self.model)))
                 parts = [feed.array[i:i + CHUNK] for i in range(0, feed.n, CHUNK)]
             return np.concatenate([_numbers(self.model(p)) for p in parts])
 
@@ -188,12 +189,13 @@ class Trainer:
 
 
 class _Run:
-    """The epochs and steps of one fit(). groups(): an epoch's steps, each an iterable of batches (x, y), or (x, y, weights)."""
+    """The epochs and steps of one fit(). groups(): an epoch's steps, each an iterable of batches (x, y), or (x, y, weights);
+    classes: {class: weight} to be held against the model's classes, or None."""
 
     def __init__(self, trainer: Any, hooks: Any, backup: Any, steps: Any, accumulate: Any, validation_data: Any,
-                 groups: Callable[[], Iterator[Any]]) -> None:
+                 groups: Callable[[], Iterator[Any]], classes: dict[int, float] | None) -> None:
         self.trainer, self.hooks, self.backup, self.steps, self.accumulate = trainer, hooks, backup, steps, accumulate
-        self.validation_data, self.groups = validation_data, groups
+        self.validation_data, self.groups, self.classes = validation_data, groups, classes
         self.interrupt: Any = None
         self.rate = trainer.optimizer.param_groups[0]["lr"]     # of the last step, in the first group
 
@@ -271,6 +273,8 @@ class _Run:
         for x, y, *weights in group:
             output = t.model(x)
             loss = t.loss_fn(output, y, *weights)
+            if self.classes is not None:
+                self._check_classes(loss)
             if last is not None:
                 self._scale(last / loss.mass)
             loss.backward()
@@ -283,6 +287,15 @@ class _Run:
         if last is not None and last != total:
             self._scale(last / total)
         return size
+
+    def _check_classes(self, loss: Any) -> None:
+        # once, before anything is computed: what is no class of the model's would weigh nothing
+        scores: Any = next((value.shape[1] for _, op, value, _ in loss.terms if op.counts), None)
+        unknown = [c for c in self.classes or () if scores is not None and not 0 <= c < scores]
+        if unknown:
+            raise LabelError(f"Trainer.fit: expected class_weight of classes from 0 to {scores - 1}, which the model has, got "
+                             f"one of {unknown[0]}")
+        self.classes = None
 
     def _scale(self, factor: float) -> None:
         if factor != 1:
@@ -355,6 +368,20 @@ def _evaluating(model: Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def _inputs(x: Any) -> Any:
+    # one array, whose parts have one shape; an iterator's is one of objects
+    if hasattr(x, "as_leaf") and not isinstance(x, Batch) or isinstance(x, np.ndarray):
+        return x
+    try:
+        array = as_array("expected inputs", x)
+    except ShapeError:
+        array = None
+    if array is None or array.dtype == object and array.ndim == 0:
+        raise TypeError(f"Trainer.predict: expected the inputs alone, one array (N, ...), a Batch or a Dataset, got "
+                        f"{type(x).__name__} of other things: batches and pairs (x, y) are for evaluate()")
+    return array
 
 
 def _numbers(value: Any) -> Array:

@@ -7,7 +7,7 @@ import click
 from .. import io, onnx
 from . import saved
 from .main import HELP
-from .options import dims, emit, json_option, writable
+from .options import Whole, dims, emit, json_option, writable
 
 
 @click.command(context_settings=HELP, epilog="""\b
@@ -17,9 +17,9 @@ Examples:
   lanewise export lanewise-model.safetensors model.npz --json""")
 @click.argument("model", type=click.Path(dir_okay=False))
 @click.argument("out", type=click.Path(dir_okay=False))
-@click.option("--opset", type=click.IntRange(onnx.FIRST_OPSET), metavar="N",
+@click.option("--opset", type=Whole(onnx.FIRST_OPSET), metavar="N",
               help=f"ONNX's version of the operations.  [default: {onnx.FIRST_OPSET}]")
-@click.option("--batch", type=click.IntRange(1), metavar="N",
+@click.option("--batch", type=Whole(1), metavar="N",
               help="Fix the images of a call of an .onnx file.  [default: any number]")
 @json_option
 def export(model, out, opset, batch, as_json):

@@ -62,6 +62,32 @@ class Sizes(click.ParamType):
 SIZE, SHAPE = Sizes("H or HxW", 2), Sizes("CxHxW", 3)
 
 
+class _Numbers:
+    """A click range whose mistakes say what was expected: "a whole number of 1 or more"."""
+
+    def convert(self, value, param, ctx):
+        """The number."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"expected {self._expected()}, got {value!r}.", param, ctx)
+
+    def _expected(self):
+        low = f"above {self.min}" if self.min_open else f"of {self.min} or more"
+        high = "" if self.max is None else f" and below {self.max}" if self.max_open else f", at most {self.max}"
+        return f"{self.what} {low}{high}"
+
+
+class Whole(_Numbers, click.IntRange):
+    """Whole numbers of a range that begins at `min`."""
+    what = "a whole number"
+
+
+class Real(_Numbers, click.FloatRange):
+    """Numbers of a range that begins at `min`."""
+    what = "a number"
+
+
 class NameOrPath(click.ParamType):
     """Text, which a shell completes by names and by files. The request for files stands first: bash's script drops what came
     before it, and looks for files where no name fits."""
@@ -128,7 +154,7 @@ def set_threads(ctx, param, value):
 
 def threads_option(command):
     """--threads N."""
-    return click.option("--threads", "n_threads", type=click.IntRange(1, threads.MOST), callback=set_threads,
+    return click.option("--threads", "n_threads", type=Whole(1, threads.MOST), callback=set_threads,
                         expose_value=False, help="Threads.  [default: what the machine allows]")(command)
 
 

@@ -13,7 +13,7 @@ from ..errors import DataError
 from ..train import Trainer
 from . import saved
 from .main import HELP
-from .options import emit, json_option, percent, writable
+from .options import Whole, emit, json_option, percent, writable
 
 AT_ONCE = 512                   # images in memory
 
@@ -25,7 +25,7 @@ Examples:
   lanewise predict lanewise-model.safetensors shirt.png --top 1 --json""")
 @click.argument("model", type=click.Path(dir_okay=False))
 @click.argument("images", metavar="IMAGE|FOLDER...", nargs=-1, required=True, type=click.Path())
-@click.option("--top", type=click.IntRange(1), default=3, show_default=True, metavar="K",
+@click.option("--top", type=Whole(1), default=3, show_default=True, metavar="K",
               help="How many classes of each image.")
 @click.option("--csv", "table", type=click.Path(dir_okay=False), metavar="FILE",
               help="Write file, class, probability, and every class's probability, a line an image, instead.")

@@ -10,7 +10,7 @@ from ..profiling import profile as measure
 from ..rng import manual_seed
 from . import saved, sources
 from .main import HELP
-from .options import SHAPE, NameOrPath, Picture, dims, emit, json_option, threads_option
+from .options import SHAPE, NameOrPath, Picture, Whole, dims, emit, json_option, threads_option
 from .train import network
 
 CLASSES = 10                    # of random labels
@@ -23,7 +23,7 @@ Examples:
   lanewise profile lanewise-model.safetensors --json
   lanewise profile cifar_cnn --data cifar-10 --plot profile.png""")
 @click.argument("model", metavar="MODEL|NAME", type=NameOrPath(MODELS))
-@click.option("--batch", type=click.IntRange(1), default=128, show_default=True, metavar="N", help="Images of a step.")
+@click.option("--batch", type=Whole(1), default=128, show_default=True, metavar="N", help="Images of a step.")
 @click.option("--data", "where", type=sources.TYPE, metavar="NAME|PATH", help=sources.HELP)
 @click.option("--shape", type=SHAPE, metavar="CxHxW",
               help="Random images of this shape.  [default: the MODEL's; 1x28x28 for a NAME]")
@@ -49,7 +49,7 @@ def profile(model, batch, where, shape, path, as_json):
     shape = images.shape if where else shape or ((like.channels, *like.size) if like else (1, 28, 28))
     if model in MODELS:
         manual_seed(0)
-        net = network(model, shape, images.n_classes if where else CLASSES)
+        net = network(model, shape, sources.classes(images, where) if where else CLASSES)
     result = measure(net, images if where else shape, nn.CrossEntropyLoss(), optim.Adam(net.parameters()), batch)
     if picture:
         plot.profile(result, ax=picture.figure.subplots())

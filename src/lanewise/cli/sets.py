@@ -82,7 +82,7 @@ def show(where, size, path, as_json):
     picture = Picture("--plot", path, 8.0, 6.0) if path else None
     parts = sources.load(where, size)
     first = next(iter(parts.values()))
-    n = max(part.n_classes for part in parts.values())
+    n = max(part._count() for part in parts.values())
     names = first.classes or [str(i) for i in range(n)]
     counts = {part: np.bincount(d.labels, minlength=n).tolist() for part, d in parts.items()}
     mean, std = (numbers.tolist() for numbers in library.statistics(first.images))

@@ -76,6 +76,15 @@ def expected(dataset):
     return Expected(dataset.shape[0], dataset.shape[1:], dataset.classes, *normal)
 
 
+def classes(dataset, where):
+    """How many classes a network for these images tells apart. DataError where some have no image, and no names say that they
+    are there."""
+    empty = dataset._without_images()
+    if empty:
+        raise DataError(f"--data {where}: {empty}: renumber the labels, or put the names of all classes into an array 'classes'")
+    return dataset.n_classes
+
+
 def _meet(found, like, where, part):
     if like is None:
         return found

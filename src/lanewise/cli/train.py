@@ -17,7 +17,7 @@ from ..train import Trainer
 from . import saved, settings, sources
 from .machine import machine
 from .main import HELP
-from .options import SIZE, AugmentType, dims, emit, finite, json_option, threads_option, writable
+from .options import SIZE, AugmentType, Real, Whole, dims, emit, finite, json_option, threads_option, writable
 
 # set: (model, epochs, batch size, rate for Adam, rate for SGD); the rates are the top of a one-cycle schedule
 DEFAULTS = {"fashion-mnist-mini": ("lenet5", 20, 32, 3e-3, 0.05), "fashion-mnist": ("lenet5", 10, 128, 6e-3, 0.1),
@@ -90,7 +90,7 @@ Examples:
 @click.option("--data", "name", type=sources.TYPE, default="fashion-mnist-mini", show_default=True, metavar="NAME|PATH",
               help=f"{sources.HELP} The first name is inside the package, README.md says how to get the others.")
 @click.option("--size", type=SIZE, metavar="H[xW]", help="Resize the images of a folder to this height and width.")
-@click.option("--validation", type=click.FloatRange(0, 1, min_open=True, max_open=True), callback=finite, metavar="FRACTION",
+@click.option("--validation", type=Real(0, 1, min_open=True, max_open=True), callback=finite, metavar="FRACTION",
               help="Validate with this share of the training images, of each class alike.  [default: 0.2 for data in one part, "
                    "else none]")
 @click.option("--augment", type=AugmentType(), metavar="CHANGES",
@@ -99,22 +99,22 @@ Examples:
                    "outside.")
 @click.option("--model", type=click.Choice(list(MODELS)), metavar="NAME",
               help=f"The network: {', '.join(MODELS)}.  [default: lenet5; cifar_cnn for colours]")
-@click.option("--epochs", type=click.IntRange(1),
+@click.option("--epochs", type=Whole(1),
               help="Passes over the data.  [default: 20, 10, 5, 5 for the four sets, 20 for others]")
-@click.option("--batch-size", type=click.IntRange(1),
+@click.option("--batch-size", type=Whole(1),
               help="Images of a step.  [default: 32 for the first set and up to 10,000 images of one's own, else 128]")
 @click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True,
               help="sgd has Nesterov momentum 0.9 and weight decay 5e-4.")
-@click.option("--lr", type=click.FloatRange(0, min_open=True), callback=finite,
+@click.option("--lr", type=Real(0, min_open=True), callback=finite,
               help="Learning rate, the top of a one-cycle schedule.  [default: by data set]")
-@click.option("--early-stopping", type=click.IntRange(1), metavar="N",
+@click.option("--early-stopping", type=Whole(1), metavar="N",
               help="Stop when the validation loss has not fallen for N epochs, and keep the weights of the best one.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+@click.option("--seed", type=Whole(0), default=0, show_default=True,
               help="Of initial weights, shuffling, the split and random changes.")
 @threads_option
 @click.option("--checkpoint", type=click.Path(dir_okay=False), metavar="FILE",
               help="Keep the whole run in this file, written after every epoch.")
-@click.option("--every", type=click.IntRange(1), metavar="STEPS",
+@click.option("--every", type=Whole(1), metavar="STEPS",
               help="Write the checkpoint after so many steps of an epoch too.")
 @click.option("--resume", is_flag=True,
               help="Go on from the checkpoint, if it is there, to the same weights as a run never stopped.")
@@ -268,7 +268,7 @@ def _split(parts, name, fraction, early_stopping, seed):
     elif early_stopping and not fraction and "validation" not in parts:
         raise click.UsageError("--early-stopping expected images to validate with: give --validation FRACTION.")
     training = parts["training"]
-    if training.n_classes < 2:
+    if sources.classes(training, name) < 2:
         raise DataError(f"--data {name}: expected two classes or more, got one")
     if fraction:
         try:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,18 @@ def check_batch_size(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"expected a batch_size of 1 or more, got {value!r}")
     return int(value)
+
+
+def as_array(expected: str, value: Any) -> Array:
+    """What NumPy makes an array of, as an array. ShapeError for lists whose parts are of unlike shapes; expected: how its
+    sentence begins."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        if not isinstance(value, (list, tuple)):
+            raise
+        raise ShapeError(f"{expected} of one shape, got a {type(value).__name__} of {len(value)} whose shapes differ") from None
+    return array
 
 
 def rows(n: int, batch_size: int, shuffle: bool = True, drop_last: bool = False, rng: Seed = None) -> Iterator[Array]:
@@ -103,7 +116,8 @@ class Dataset:
 
     def __init__(self, images: ArrayLike, labels: ArrayLike, mean: ArrayLike = 0.0, std: ArrayLike = 1.0,
                  classes: Sequence[str] | None = None, augment: Augment | None = None) -> None:
-        mapped, given, images, labels = isinstance(images, np.memmap), images, np.asarray(images), np.asarray(labels)
+        mapped, given = isinstance(images, np.memmap), images
+        images, labels = as_array("Dataset expected images", images), as_array("Dataset expected labels", labels)
         if not isinstance(given, np.ndarray) and images.dtype.kind in "iufb" and images.dtype != np.uint8:
             images = images.astype(np.float32)
         if images.dtype not in (np.uint8, np.float32, np.float64):
@@ -121,7 +135,7 @@ class Dataset:
         self.labels, self.classes = _labels(labels, classes)
         self._array = np.ascontiguousarray(images)
         self._rows: Array | None = None
-        self._n_classes: int | None = None
+        self._all: Array | None = None                  # a subset's: the labels of the whole
         self.scale: tuple[float, ...] | None = None
         self._set_scale(mean, std)
         self.augment = self._checked(augment)
@@ -156,32 +170,59 @@ class Dataset:
 
     @property
     def n_classes(self) -> int:
-        """How many classes there are: the names given, or the greatest label + 1; of a subset, those of the whole."""
-        return self._n_classes or (len(self.classes) if self.classes else int(self.labels.max()) + 1)
+        """How many classes there are: the names given, or the greatest label + 1; of a subset, those of the whole. UserWarning
+        where no names are given and a number below the greatest label is no image's."""
+        empty = self._without_images()
+        if empty:
+            warnings.warn(f"Dataset: {empty}: renumber the labels, np.unique(labels, return_inverse=True)[1], or give the names "
+                          f"of all classes as `classes`", stacklevel=2)
+        return self._count()
+
+    def _count(self) -> int:
+        return len(self.classes) if self.classes else int((self.labels if self._all is None else self._all).max()) + 1
+
+    def _without_images(self) -> str:
+        """Which classes have no image, as a sentence's beginning; "" where all have one, or names say which there are."""
+        if self.classes:
+            return ""
+        there, n = np.unique(self.labels if self._all is None else self._all), self._count()
+        there = there[there >= 0]
+        lacking = n - len(there)
+        if lacking < 1:
+            return ""
+        some = np.setdiff1d(np.arange(min(n, len(there) + 5)), there)[:5]       # the first ones lie within these
+        more = f" and {lacking - len(some):,} more" if lacking > len(some) else ""
+        return (f"expected labels from 0 to the number of classes less 1, got {there[-1]} as the greatest and no image of "
+                f"{', '.join(map(str, some))}{more}")
 
     def _places(self, index: Array) -> Array:
         # rows of the array
         return index if self._rows is None else self._rows[index]
 
-    def _index(self, who: str, index: ArrayLike) -> Array:
+    def _index(self, who: str, index: ArrayLike | slice) -> Array:
+        if isinstance(index, slice):
+            return np.arange(len(self))[index]
         index = np.asarray(index)
         if index.dtype == bool and index.shape == (len(self),):
             return np.flatnonzero(index)
+        if index.size and index.dtype.kind not in "iu":
+            raise DataError(f"{who} expected row numbers, a slice or a mask ({len(self)},), got {index.dtype} of shape "
+                            f"{index.shape}")
         index = np.ascontiguousarray(index, np.int64)
         if index.size and not -1 < int(index.min()) <= int(index.max()) < len(self):
             raise DataError(f"{who} expected rows from 0 to {len(self) - 1}, got {int(index.min())} to {int(index.max())}")
         return index
 
-    def subset(self, index: ArrayLike) -> Dataset:
-        """The Dataset of the rows `index` (integers, in their order, or a mask (N,) of booleans): a view, whose images are
-        those of this one's array. It keeps the classes, mean, std and augmentation. DataError for rows that are not there, or
-        none."""
+    def subset(self, index: ArrayLike | slice) -> Dataset:
+        """The Dataset of the rows `index` (integers, in their order, a slice, or a mask (N,) of booleans): a view, whose images
+        are those of this one's array. It keeps the classes, mean, std and augmentation. DataError for rows that are not there,
+        or none."""
         index = self._index("subset", index)
         if index.ndim != 1 or not index.size:
             raise DataError(f"subset expected row numbers (n,), at least one, got shape {index.shape}")
         new = copy.copy(self)
         new._rows, new.labels = np.ascontiguousarray(self._places(index)), self.labels[index]
-        new._n_classes = self.n_classes                 # a class may have no image here
+        new._all = self.labels if self._all is None else self._all             # a class may have no image here
         return new
 
     def augmented(self, augment: Augment | None) -> Dataset:
@@ -214,7 +255,7 @@ class Dataset:
         new._array = array.astype(dtype)
         return new
 
-    def batch(self, index: ArrayLike | None = None) -> tuple[Batch, Array]:
+    def batch(self, index: ArrayLike | slice | None = None) -> tuple[Batch, Array]:
         """(Batch, labels) of the rows `index`, or of all; never augmented."""
         index = np.arange(len(self)) if index is None else self._index("batch", index)
         return Batch(self._array, self._places(index), self.scale), self.labels[index]
@@ -234,7 +275,7 @@ class Dataset:
                 yield batch, labels[index]
                 continue
             if at == 0:                                 # after the order, which is the same with an augmentation and without
-                key, n_classes, parts = int(rng.integers(1 << 63)), self.n_classes, None
+                key, n_classes, parts = int(rng.integers(1 << 63)), self._count(), None
                 if changed.mixup:
                     parts = betas(changed.mixup, len(self), rng)
                     mix = engine("float64" if self._array.dtype == np.float64 else "float32").mix_labels

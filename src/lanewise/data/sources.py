@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import DataError, ShapeError
 from ..graph import leaf
-from .dataset import Batch, Dataset, check_batch_size, rows
+from .dataset import Batch, Dataset, as_array, check_batch_size, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ def of_type(x: Any, dtype: Any) -> Any:
     memory map too, which stays where it is."""
     if hasattr(x, "as_leaf") or isinstance(x, np.memmap):
         return x
-    x = np.asarray(x)
+    x = as_array("expected samples", x)
     return x.astype(dtype) if x.dtype in (np.float32, np.float64) and x.dtype != dtype else x
 
 

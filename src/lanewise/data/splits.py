@@ -28,8 +28,12 @@ def split(data: Dataset | Sequence[ArrayLike], fraction: float = 0.2, seed: Seed
     the greatest remainder; the labels are those of the Dataset, or y, integers or strings. seed: an integer or Generator; None
     draws from lanewise's own. Parts of a Dataset are views (Dataset.subset), the second without its augmentation; parts of
     arrays are tuples of copies. ValueError for a fraction that leaves a part empty, or fewer rows in a part than classes;
-    DataError for a class of one image, or targets that are not classes; ShapeError for arrays of different lengths."""
+    DataError for a class of one image, or targets that are not classes; ShapeError for arrays of different lengths, TypeError
+    for arrays that are arguments of their own."""
     whole = data if isinstance(data, Dataset) else None
+    if whole is None and not isinstance(data, (tuple, list)) or isinstance(fraction, (np.ndarray, list, tuple)):
+        raise TypeError(f"split expected a Dataset or arrays (x, y, ...), which are one argument, split((x, y), 0.2), got "
+                        f"{type(data).__name__} and {type(fraction).__name__}")
     arrays = () if isinstance(data, Dataset) else tuple(np.asarray(a) for a in data)
     if whole is None and (not arrays or any(a.ndim == 0 or len(a) != len(arrays[0]) for a in arrays)):
         raise ShapeError(f"split expected a Dataset or arrays of one length, got shapes {[a.shape for a in arrays]}")

@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classi
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .. import nn, ops
+from ..data import Dataset
 from ..errors import LabelError
 from ..rng import drawing_from
 from ..train import CHUNK, Trainer
@@ -35,7 +36,7 @@ class NetworkEstimator(BaseEstimator):
     Fitted: `model_` (the network, in evaluation mode), `n_iter_` (epochs done), `loss_` and `loss_curve_` (mean training loss
     of an epoch), `n_features_in_`; with early stopping `validation_scores_` and `best_validation_score_`."""
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train on X (N, F) and y; returns self. A sample of weight w counts as w samples in its batch's mean, one of weight 0
         as if it were not there. ValueError, in scikit-learn's words, for NaN, infinity or shapes that do not fit."""
         self._validate_params()
@@ -81,6 +82,9 @@ class NetworkEstimator(BaseEstimator):
     # -- what comes in ------------------------------------------------------------------------------------------------
 
     def _training_data(self, X: Any, y: Any, sample_weight: Any, first: Any) -> Any:
+        self._check_array(X)
+        if y is None:
+            raise ValueError(f"This {type(self).__name__} requires y to be passed, but the target y is None")
         X, y = validate_data(self, self._flat(X, first), y, reset=first, dtype=self._dtype(X, True), order="C",
                              **self._y_checks)
         if sample_weight is None:
@@ -92,6 +96,11 @@ class NetworkEstimator(BaseEstimator):
         if not counts.any():
             raise ValueError(f"{type(self).__name__}: expected a sample_weight above zero, got weights that are all zero")
         return (X, y, weight) if counts.all() else (X[counts], y[counts], weight[counts])
+
+    def _check_array(self, X: Any) -> None:
+        if isinstance(X, Dataset):
+            raise TypeError(f"{type(self).__name__}: expected an array as X, got a Dataset, whose arrays are dataset.images "
+                            f"and dataset.labels")
 
     def _flat(self, X: Any, first: Any) -> Any:
         return X                                        # CNNs make rows (N, F) of images here
@@ -191,6 +200,7 @@ class NetworkEstimator(BaseEstimator):
     def _outputs(self, X: ArrayLike) -> Array:
         """The network's outputs, (N, O)."""
         check_is_fitted(self, "model_")
+        self._check_array(X)
         dtype, X = self._dtype(X, False), self._flat(X, False)
         # On a single row validate_data takes longer than a small network: what it would only convert goes past it.
         plain = type(X) is np.ndarray and X.dtype.kind in "fu" and X.shape[1:] == (self.n_features_in_,) and len(X) > 0

@@ -121,6 +121,10 @@ class _MLP:
         return min(200 if isinstance(self.batch_size, str) else self.batch_size, n)
 
     def _build(self) -> Any:
+        if isinstance(self.hidden_layer_sizes, nn.Module):
+            cnn = type(self).__name__.replace("MLP", "CNN")
+            raise TypeError(f"{type(self).__name__}: expected hidden_layer_sizes of 1 or more, got a "
+                            f"{type(self.hidden_layer_sizes).__name__}: {cnn}(model) takes a network")
         sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes)).tolist()
         if not all(isinstance(n, int) and n > 0 for n in sizes):
             raise ValueError(f"{type(self).__name__}: expected hidden_layer_sizes of 1 or more, got "

@@ -23,11 +23,13 @@ def _whole(owner: str, name: str, value: Any, least: int = 1) -> int:
 
 
 class LRScheduler:
-    """The base of all schedules: a subclass gives rate(base, t), the rate after t steps of a group that began at base."""
+    """The base of all schedules: a subclass gives rate(base, t), the rate after t steps of a group that began at base; what
+    it needs for that it keeps before it calls this __init__. `made`: that, as it was then."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{type(self).__name__}: expected an optimizer, got {type(optimizer).__name__}")
+        self.made = dict(self.__dict__)
         self.optimizer, self.last_epoch = optimizer, 0
         self.base_lrs = [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
         self._set()
@@ -51,7 +53,7 @@ class LRScheduler:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer and functions, as JSON-able values. The rates themselves are the optimizer's state."""
-        return {k: v for k, v in self.__dict__.items() if k != "optimizer"}
+        return {k: v for k, v in self.__dict__.items() if k not in ("optimizer", "made")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take what state_dict() gave; ValueError if it is another schedule's."""
@@ -59,6 +61,9 @@ class LRScheduler:
             raise ValueError(f"{type(self).__name__}: the state is another schedule's: expected "
                              f"{', '.join(sorted(self.state_dict()))}, got {', '.join(sorted(state))}")
         self.__dict__.update(state)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.made.items())})"
 
 
 class LambdaLR(LRScheduler):
@@ -286,9 +291,10 @@ class ReduceLROnPlateau(LRScheduler):
         self.mode, self.factor, self.threshold, self.threshold_mode = mode, factor, threshold, threshold_mode
         self.patience, self.cooldown = (_whole("ReduceLROnPlateau", n, v, 0) for n, v in (("patience", patience),
                                                                                          ("cooldown", cooldown)))
-        self.min_lr, self.eps, self.num_bad_epochs, self.cooldown_counter = min_lr, eps, 0, 0
-        self.best: float | None = None
+        self.min_lr, self.eps = min_lr, eps
         super().__init__(optimizer)
+        self.num_bad_epochs = self.cooldown_counter = 0
+        self.best: float | None = None
 
     def _set(self) -> None:
         pass                                    # rates change in step() alone, from what they are
