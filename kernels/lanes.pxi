@@ -106,6 +106,7 @@ cdef extern from "lanes.h" nogil:
     void keep_apart(const int*, int, int)
     ptrdiff_t take_next(ptrdiff_t*)
     void line_prefetch(const void*)
+    void line_take(real_t*)
     void line_own(const void*)
     const real_t* own_pointer(const real_t*)
     const ptrdiff_t OWN

@@ -443,3 +443,17 @@ def test_an_input_comes_in_the_shape_that_it_is_read_in(isa, rng):
     byte = rng.integers(0, 256, (17, 2, 5, 7), np.uint8)
     assert passes(rng.standard_normal((17, 3, 5, 7)).astype(np.float32)) == 0
     assert passes(byte[:, :1]) == 0 and passes(byte) == 1
+
+
+def test_weights_that_may_not_be_written_are_not(tmp_path, rng):
+    """A gradient of two threads, of weights in a file that is mapped for reading."""
+    lw.set_num_threads(2)
+    np.save(tmp_path / "w.npy", rng.standard_normal((20, 40)).astype(np.float32))
+    linear = nn.Linear(40, 20)
+    linear.weight = nn.Parameter(np.load(tmp_path / "w.npy", mmap_mode="r"))
+    assert not linear.weight.data.flags.writeable
+    x, t = (rng.standard_normal((33, size)).astype(np.float32) for size in (40, 20))
+    loss = nn.MSELoss(reduction="sum")(linear(x), t)
+    loss.backward()
+    dy = 2 * (x @ linear.weight.data.T + linear.bias.data - t)
+    assert_allclose(linear.weight.grad, dy.T @ x, rtol=1e-4, atol=1e-3)

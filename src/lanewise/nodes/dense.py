@@ -84,10 +84,11 @@ class Linear(Op):
         if self.transposed:                             # dW = X^T dY: the two change places
             x_row, x_pitch, dy_row, dy_pitch, outs, ins = dy_row, dy_pitch, x_row, x_pitch, ins, outs
         addresses = b.grad_address(self.weight), b.grad_address(self.bias)
+        own = b.address(self.weight) if self.weight.data.flags.writeable else 0
         # one pass, or two where a weight is shared and its bias is not
         parts = [(*addresses, adds[0])] if adds[0] == adds[1] else [(addresses[0], 0, adds[0]), (0, addresses[1], adds[1])]
         for grad, bias_grad, add in parts:
             if grad or bias_grad:
                 b.flops(2 * outs * ins if grad else 0)
                 b.emit("reduce", "dense_grad", x=x_row, x_pitch=x_pitch, dy=dy_row, dy_pitch=dy_pitch, ins=ins, outs=outs,
-                       grad=grad, bias_grad=bias_grad, add=add, bound=bound)
+                       grad=grad, bias_grad=bias_grad, add=add, bound=bound, w=own)
