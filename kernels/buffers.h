@@ -6,11 +6,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
+#include "pages.h"
 
-enum { KEPT = 16, BUFFER_HEAD = 64, HUGE_PAGE = 1 << 21 };
+enum { KEPT = 16, BUFFER_HEAD = 64 };
 static const size_t MOST_KEPT = (size_t)64 << 20;
 static struct { void *start; size_t size; } kept[KEPT]; /* the oldest first; `start` is the malloc's, `size` the array's room */
 static int n_kept;
@@ -40,10 +38,7 @@ static void *buffer_take(void *context, size_t size) {
     }
     keep_unlock();
     if (start == NULL) {
-        if (posix_memalign(&start, HUGE_PAGE, room + BUFFER_HEAD)) return NULL;
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-        madvise(start, (room + BUFFER_HEAD) / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
-#endif
+        if ((start = pages_take(room + BUFFER_HEAD)) == NULL) return NULL;
         *(size_t *)start = room;
     }
     return (char *)start + BUFFER_HEAD;

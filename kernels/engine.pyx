@@ -165,8 +165,8 @@ cdef void take_part(Team* team, int tid, int threads) noexcept nogil:
 
 cdef void* aligned(size_t size) except NULL:
     # Zeroed, and starting on a cache line.
-    cdef void* p = NULL
-    if posix_memalign(&p, 64, size if size else 64):
+    cdef void* p = pages_take(size)
+    if p == NULL:
         raise MemoryError(f"the engine could not allocate {size} bytes")
     memset(p, 0, size)
     return p

@@ -114,6 +114,9 @@ cdef extern from "lanes.h" nogil:
 cdef extern from "stdlib.h" nogil:
     int posix_memalign(void**, size_t, size_t)
 
+cdef extern from "pages.h" nogil:
+    void* pages_take(size_t)
+
 
 # An array that the caller binds to a run: input, target, output, per-sample loss.
 cdef struct Bound:
