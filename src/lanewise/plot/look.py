@@ -55,7 +55,7 @@ def title(ax: Axes, text: str, beside: float = 0.0) -> None:
     wide = 1.25 * ax.get_window_extent().width / ax.figure.dpi - beside - 0.2      # between axes there is room as well
     if extent(text, TEXT) > wide:
         text = ",\n".join(text.rsplit(", ", 1))
-    ax.set_title(text, loc="left", fontsize=fitting([text], wide, TEXT, SMALL - 1))
+    ax.set_title(text, loc="left", fontsize=fitting([text], wide, TEXT, SMALL - 1), parse_math=False)
 
 
 def count(who: str, name: str, value: Any, least: int = 1) -> int:
@@ -215,7 +215,7 @@ def captioned(fig: Any, shown: Any, captions: Any, cols: int | None = None, head
     panels = list(fig.subplots(rows, columns, squeeze=False).flat)
     for ax, picture, text in zip(panels, shown, captions):
         show(ax, picture)
-        ax.set_title("\n".join(lead + next(names) for lead, _ in text), fontsize=size, pad=2)
+        ax.set_title("\n".join(lead + next(names) for lead, _ in text), fontsize=size, pad=2, parse_math=False)
     for ax in panels[len(shown):]:
         ax.set_axis_off()
     if heading:
