@@ -312,6 +312,9 @@ def test_wrong_arguments():
     for one in EarlyStopping, 3, [EarlyStopping], "ab":
         with pytest.raises(TypeError, match="expected callbacks, instances of lanewise.callbacks.Callback, got"):
             t.fit((x, y), callbacks=one)
+    for schedule in 3, lambda epoch: 0.1:
+        with pytest.raises(TypeError, match="Trainer.fit: expected a schedule of optim.lr_scheduler, got (int|function)"):
+            t.fit((x, y), schedule=schedule)
     with pytest.raises(ValueError, match="Trainer.fit: expected an optimizer, got none"):
         lw.Trainer(t.model, t.loss_fn).fit((x, y))
     for call in lw.Trainer(t.model, None, t.optimizer).fit, lw.Trainer(t.model, None).evaluate:

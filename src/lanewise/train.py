@@ -116,6 +116,8 @@ class Trainer:
         if isinstance(schedule, ReduceLROnPlateau):
             raise TypeError("Trainer.fit: expected a schedule of the step count, got ReduceLROnPlateau: give it to "
                             "callbacks.LearningRateScheduler")
+        if schedule is not None and not hasattr(schedule, "step"):
+            raise TypeError(f"Trainer.fit: expected a schedule of optim.lr_scheduler, got {type(schedule).__name__}")
         if verbose not in (0, 1, 2):
             raise ValueError(f"Trainer.fit: expected verbose of 0, 1 or 2, got {verbose!r}")
         data, size, rng = as_source(data, number_type(self.model)), check_batch_size(batch_size), as_rng(rng)
