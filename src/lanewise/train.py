@@ -18,7 +18,9 @@ from .data.sources import as_source, count_batches, number_type, of_type
 from .errors import LabelError, NonFiniteError, ShapeError
 from .graph import Value, leaf
 from .metrics import named
+from .nn.module import Module
 from .optim.lr_scheduler import ReduceLROnPlateau
+from .optim.optimizer import Optimizer
 from .resume import Backup, Place, shown, weights_shown
 from .rng import as_rng
 
@@ -30,9 +32,7 @@ if TYPE_CHECKING:
 
     from ._types import Array, Data, File, LossFn, Metric, Operand, Seed
     from .callbacks.base import Callback
-    from .nn.module import Module
     from .optim.lr_scheduler import LRScheduler
-    from .optim.optimizer import Optimizer
     from .profiling import Profile
 
 CHUNK = 4096            # samples of one forward call in evaluate() and predict()
@@ -68,6 +68,15 @@ class Trainer:
 
     def __init__(self, model: Module, loss_fn: LossFn | None, optimizer: Optimizer | None = None,
                  metrics: Metric | Iterable[Metric] = ()) -> None:
+        for what, value, good in (
+                ("a Module to train", model, isinstance(model, Module)),
+                ("a loss such as nn.CrossEntropyLoss()", loss_fn,
+                 loss_fn is None or callable(loss_fn) and not isinstance(loss_fn, type)),
+                ("an optimizer such as optim.Adam(model.parameters())", optimizer,
+                 optimizer is None or isinstance(optimizer, Optimizer))):
+            if not good:
+                raise TypeError(f"Trainer: expected {what}, got "
+                                f"{repr(value) if isinstance(value, (str, type)) else type(value).__name__}")
         self.model, self.loss_fn, self.optimizer = model, loss_fn, optimizer
         pairs = [named(m) for m in ((metrics,) if isinstance(metrics, str) or callable(metrics) else metrics)]
         self.metrics = dict(pairs)
