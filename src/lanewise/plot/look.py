@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
 from os.path import commonprefix
 from typing import TYPE_CHECKING
 
@@ -28,17 +29,17 @@ APART = 0.09                    # inches between captions
 HINTED = 1.08                   # letters on a screen over those on paper: 0.92 to 1.09 at 5 to 9 points, 100 dots an inch
 
 
-def _pyplot() -> Any:
+def _module(name: str) -> Any:
+    # matplotlib's, or one sentence
     try:
-        import matplotlib.pyplot as pyplot
+        return import_module("matplotlib." + name)
     except ImportError:
         raise ImportError("lanewise.plot needs matplotlib: pip install \"lanewise[plot]\"") from None
-    return pyplot
 
 
 def figure(fig: Figure | None, width: float = WIDE, height: float = TALL) -> Figure:
     """The figure to draw into: `fig` (a Figure or SubFigure), or a new one."""
-    return _pyplot().figure(figsize=(width, height), layout="constrained") if fig is None else fig
+    return _module("pyplot").figure(figsize=(width, height), layout="constrained") if fig is None else fig
 
 
 def axes(ax: Axes | None, width: float = WIDE, height: float = TALL) -> Axes:
@@ -67,9 +68,8 @@ def count(who: str, name: str, value: Any, least: int = 1) -> int:
 
 def extent(text: str, size: float, bold: bool = False) -> float:
     """Inches that a text's longest line takes at so many points, on a screen too, where hinted letters are up to 8 % wider."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    text_to_path = _module("textpath").text_to_path
+    font = _module("font_manager").FontProperties(size=size, weight="bold" if bold else "normal")
     return HINTED * max(float(text_to_path.get_text_width_height_descent(t, font, False)[0]) for t in text.split("\n")) / 72
 
 
