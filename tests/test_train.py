@@ -321,11 +321,11 @@ def test_wrong_arguments():
         with pytest.raises(ValueError, match="expected a loss, got none"):
             call((x, y))
 
-    for parts, words in [((3, t.loss_fn, t.optimizer), "a Module to train, got int"),
-                         ((t.model, "mse", t.optimizer), r"a loss such as nn.CrossEntropyLoss\(\), got 'mse'"),
-                         ((t.model, nn.MSELoss, t.optimizer), "a loss such as .*, got <class .*MSELoss'>"),
-                         ((t.model, t.optimizer, t.loss_fn), "a loss such as .*, got (Adam|SGD)$"),
-                         ((t.model, t.loss_fn, "adam"), r"an optimizer such as optim.Adam\(model.parameters\(\)\), got 'adam'")]:
+    for parts, words in [((3, t.loss_fn, t.optimizer), "a Module to train, got <class 'int'>"),
+                         ((t.model, "mse", t.optimizer), r"a loss like nn.CrossEntropyLoss\(\), got <class 'str'>"),
+                         ((t.model, nn.MSELoss, t.optimizer), "a loss like .*, got <class .*MSELoss'>"),
+                         ((t.model, t.optimizer, t.loss_fn), "a loss like .*, got <class .*(Adam|SGD)'>"),
+                         ((t.model, t.loss_fn, "adam"), "an optimizer like optim.Adam.*, got <class 'str'>")]:
         with pytest.raises(TypeError, match=f"Trainer: expected {words}"):
             lw.Trainer(*parts)
 

@@ -68,15 +68,13 @@ class Trainer:
 
     def __init__(self, model: Module, loss_fn: LossFn | None, optimizer: Optimizer | None = None,
                  metrics: Metric | Iterable[Metric] = ()) -> None:
+        a_loss = loss_fn is None or callable(loss_fn) and not isinstance(loss_fn, type)
         for what, value, good in (
-                ("a Module to train", model, isinstance(model, Module)),
-                ("a loss such as nn.CrossEntropyLoss()", loss_fn,
-                 loss_fn is None or callable(loss_fn) and not isinstance(loss_fn, type)),
-                ("an optimizer such as optim.Adam(model.parameters())", optimizer,
+                ("a Module to train", model, isinstance(model, Module)), ("a loss like nn.CrossEntropyLoss()", loss_fn, a_loss),
+                ("an optimizer like optim.Adam(model.parameters())", optimizer,
                  optimizer is None or isinstance(optimizer, Optimizer))):
             if not good:
-                raise TypeError(f"Trainer: expected {what}, got "
-                                f"{repr(value) if isinstance(value, (str, type)) else type(value).__name__}")
+                raise TypeError(f"Trainer: expected {what}, got {value if isinstance(value, type) else type(value)}")
         self.model, self.loss_fn, self.optimizer = model, loss_fn, optimizer
         pairs = [named(m) for m in ((metrics,) if isinstance(metrics, str) or callable(metrics) else metrics)]
         self.metrics = dict(pairs)
