@@ -266,6 +266,12 @@ def test_checkpoint_errors(tmp_path):
             ModelCheckpoint("m", save_freq=freq)
     with pytest.raises(ValueError, match=r"expected \{\} in the filepath around one of epoch, loss, accuracy, got \{val_loss\}"):
         trainer().fit(made(8), callbacks=[ModelCheckpoint(tmp_path / "{val_loss}")])
+    for name in "{epoch:q}", "{epoch":
+        with pytest.raises(ValueError, match=rf"expected a filepath as str.format\(\) takes it, got '.*{name}' \("):
+            trainer().fit(made(8), callbacks=[ModelCheckpoint(tmp_path / name)])
+    for callback in ModelCheckpoint, EarlyStopping:
+        with pytest.raises(TypeError, match=f"{callback.__name__}: expected monitor to be the name of a number, got 3"):
+            callback("m", monitor=3) if callback is ModelCheckpoint else callback(3)
 
 
 # -- learning rates ---------------------------------------------------------------------------------------------------

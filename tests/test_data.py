@@ -307,8 +307,10 @@ def test_dataset_mistakes(rng):
             Dataset(images, labels)
     with pytest.raises(ValueError, match="expected std above 0"):
         Dataset(x, y, std=(1, 0, 1))
-    with pytest.raises(ValueError):
-        Dataset(x, y, mean=(1, 2))
+    for kw, shape in (dict(mean=(1, 2)), r"\(2,\)"), (dict(std=np.ones((3, 1, 1))), r"\(3, 1, 1\)"):
+        with pytest.raises(lw.ShapeError, match=f"expected {next(iter(kw))} to be a number, or one for each of . channels, got "
+                                                f"shape {shape}"):
+            Dataset(x, y, **kw)
     ds = Dataset(x, y)
     for index in [6], [-1], [0, 99]:
         with pytest.raises(lw.DataError, match="expected rows from 0 to 5, got"):

@@ -169,6 +169,8 @@ def test_mistakes(data):
             (lambda: lw.snapshots(trainer, data, 1, 1, rate="step"), ValueError,
              "snapshots: expected rate 'cosine' or 'constant', got 'step'"),
             (lambda: lw.snapshots(lw.Trainer(model, None), data, 1, 1), ValueError, "expected a Trainer with an optimizer"),
+            (lambda: lw.snapshots(data, trainer, 1, 1), TypeError, "snapshots: expected a Trainer, got tuple"),
+            (lambda: lw.update_bn(model, data), TypeError, "update_bn: expected data and then a Module, got tuple"),
             (lambda: lw.average_weights([]), ValueError, "expected one or more models, got none"),
             (lambda: lw.average_weights([model, network(nn.BatchNorm2d(4))]), lw.WeightsError,
              r"expected '3.weight' of shape \(3, 64\) as in model 0, got None in model 1")):

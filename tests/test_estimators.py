@@ -349,6 +349,8 @@ def test_in_a_pipeline(digits):
     (dict(model=[nn.Conv2d(3, 4, 3)]), r"layer 0, Conv2d.*, does not fit a sample of shape \(1, 8, 8\): .*3 channels"),
     (dict(model=nn.Sequential(nn.Flatten(), nn.Linear(64, 9))), r"expected a model whose output is \(N, 10\), got \(N, 9\)"),
     (dict(model=lambda shape, outputs: None), r"expected model\(\(1, 8, 8\), 10\) to give a Module, got NoneType"),
+    (dict(model=lambda: None), r"to be a function of \(shape, outputs\), got one that does not take \(\(1, 8, 8\), 10\) \(too "
+                               r"many positional arguments\)"),
     (dict(image_shape=(1, 8, 9)), r"expected images of shape \(1, 8, 9\), got X of shape \(600, 8, 8\)"),
     (dict(image_shape=(8,)), r"expected image_shape \(C, H, W\) or \(H, W\), got \(8,\)"),
     (dict(optimizer="newton"), "The 'optimizer' parameter of CNNClassifier must be a str among .*Got 'newton'"),

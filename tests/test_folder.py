@@ -160,6 +160,7 @@ def test_mistakes(tmp_path, rng):
     refused(r"empty: expected images \(png, jpg or another format that Pillow opens\), got none")
     refused(r"for each of the classes \['cat', 'cow'\], got none named 'cow'", classes=["cat", "cow"])
     refused(r"of the classes \[\], got none", classes=[])
+    refused("expected classes of different names, got 'cat' twice", classes=["cat", "dog", "cat"])
     (tmp_path / "set" / "empty").rmdir()
     for at, cut in ("cat", 60), ("dog", 0):
         file = tmp_path / "set" / at / "1.png"

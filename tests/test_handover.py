@@ -345,6 +345,11 @@ def test_pickles_are_refused(tmp_path):
     assert bits(lw.load(tmp_path / "x.safetensors", ours)) == {k: v.numpy().tobytes() for k, v in theirs.state_dict().items()}
     lw.save(ours, tmp_path / "ours.pt")                                 # the content decides, not the name
     assert bits(lw.load(tmp_path / "ours.pt")) == bits(ours)
+    (tmp_path / "cut").write_bytes(b"\x80\x0b\0\0\0\0\0\0{")               # how a safetensors file may begin
+    with pytest.raises(WeightsError, match="cut: expected a safetensors file, got a truncated one or another format"):
+        lw.load(tmp_path / "cut")
+    with pytest.raises(TypeError, match="save expected a Module or a dict of arrays, got list"):
+        lw.save([ours], tmp_path / "list")
     with zipfile.ZipFile(tmp_path / "plain", "w") as archive:
         archive.writestr("a.txt", "no pickle")
     with pytest.raises(WeightsError, match="got a truncated one or another format"):

@@ -243,6 +243,7 @@ def test_mistakes(tmp_path, monkeypatch):
     for model, example, kw, error, words in [
             (nn.Sequential(line, twice), (3,), {}, ValueError, "got one at '1': the operation 'twice' is your own"),
             (function(lambda a: F.dropout(a, 0.5)), (3,), {}, ValueError, "dropout that stays on in evaluation is random"),
+            ("m.safetensors", (3,), {}, TypeError, "onnx.export: expected a Module, got str"),
             (line, (3,), {"opset": 16}, ValueError, "expected an opset from 17 to [0-9]+, got 16"),
             (line, (3,), {"opset": 1000}, ValueError, "expected an opset from 17"),
             (line, (3,), {"opset": "17"}, ValueError, "expected an opset from 17 to [0-9]+, got '17'"),

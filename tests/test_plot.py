@@ -1,5 +1,6 @@
 """lw.plot: what is drawn is what is in the data; nothing is shown, no setting changes, a mistake is one sentence."""
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -309,9 +310,17 @@ def test_errors(rng):
 
 
 def test_without_matplotlib(monkeypatch):
-    import builtins
-    real = builtins.__import__
-    monkeypatch.setattr(builtins, "__import__", lambda name, *a, **k: (_ for _ in ()).throw(ImportError(name))
-                        if name.startswith("matplotlib") else real(name, *a, **k))
-    with pytest.raises(ImportError, match=r'^lanewise.plot needs matplotlib: pip install "lanewise\[plot\]"$'):
-        plot.classes(np.array([0, 1]))
+    """Every function says in one sentence what to install."""
+    model, image, data = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(32, 2)), np.zeros((1, 6, 6), np.float32), \
+        (np.zeros((4, 1, 6, 6), np.float32), np.arange(4) % 2)
+    profile = lw.profile(model, (1, 6, 6), batch_size=4, repeats=1)
+    calls = {"samples": (data,), "classes": (data,), "history": ({"loss": [1.0]},), "profile": (profile,),
+             "network": (model, (1, 6, 6)), "filters": (model,), "feature_maps": (model, image), "confusion": (model, data),
+             "mistakes": (model, data), "saliency": (model, image)}
+    assert {*calls, "saliency_map"} == set(plot.__all__)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for name, arguments in calls.items():
+        with pytest.raises(ImportError, match=r'^lanewise.plot needs matplotlib: pip install "lanewise\[plot\]"$'):
+            getattr(plot, name)(*arguments)
+    monkeypatch.undo()

@@ -245,3 +245,21 @@ def test_scale_of_the_learning_rate(rates, scale):
     """Logarithmic for steps and powers, not for what goes evenly to nearly nothing."""
     figure = plot.history({"loss": [1.0] * len(rates), "learning_rate": rates})
     assert figure.axes[-1].get_yscale() == scale
+
+
+def test_dollars_are_letters():
+    """Names of classes are no formulas: "$5$" stands as it is, and one that TeX cannot read is drawn."""
+    names = ["$5$", "$\\no$", "5 $"]
+    scores, labels, images = np.eye(3)[[1, 2, 0]], np.arange(3), np.zeros((3, 1, 6, 6), np.float32)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+    for what in (plot.classes(labels, names), plot.confusion(scores, labels, names),
+                 plot.samples((images, labels), names=names), plot.mistakes(scores, (images, labels), names=names),
+                 plot.saliency(model, images, labels, titles=names, names=names)):
+        figure = what if hasattr(what, "savefig") else what.figure
+        figure.canvas.draw()
+        ticks = [t for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) for t in axis.get_ticklabels()]
+        found = [t for t in (*texts(figure), *ticks) if "$" in t.get_text()]
+        assert {name for name in names for t in found if name in t.get_text()} == set(names)
+        for text, (x0, _, x1, _) in zip(found, extents(figure, found)):
+            if not text.get_rotation():
+                assert (x1 - x0) / figure.dpi == pytest.approx(extent(text.get_text(), text.get_fontsize()), rel=0.15)

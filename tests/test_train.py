@@ -312,11 +312,22 @@ def test_wrong_arguments():
     for one in EarlyStopping, 3, [EarlyStopping], "ab":
         with pytest.raises(TypeError, match="expected callbacks, instances of lanewise.callbacks.Callback, got"):
             t.fit((x, y), callbacks=one)
+    for schedule in 3, lambda epoch: 0.1:
+        with pytest.raises(TypeError, match="Trainer.fit: expected a schedule of optim.lr_scheduler, got (int|function)"):
+            t.fit((x, y), schedule=schedule)
     with pytest.raises(ValueError, match="Trainer.fit: expected an optimizer, got none"):
         lw.Trainer(t.model, t.loss_fn).fit((x, y))
     for call in lw.Trainer(t.model, None, t.optimizer).fit, lw.Trainer(t.model, None).evaluate:
         with pytest.raises(ValueError, match="expected a loss, got none"):
             call((x, y))
+
+    for parts, words in [((3, t.loss_fn, t.optimizer), "a Module to train, got <class 'int'>"),
+                         ((t.model, "mse", t.optimizer), r"a loss like nn.CrossEntropyLoss\(\), got <class 'str'>"),
+                         ((t.model, nn.MSELoss, t.optimizer), "a loss like .*, got <class .*MSELoss'>"),
+                         ((t.model, t.optimizer, t.loss_fn), "a loss like .*, got <class .*(Adam|SGD)'>"),
+                         ((t.model, t.loss_fn, "adam"), "an optimizer like optim.Adam.*, got <class 'str'>")]:
+        with pytest.raises(TypeError, match=f"Trainer: expected {words}"):
+            lw.Trainer(*parts)
 
     class Two(nn.Module):
         def forward(self, x):

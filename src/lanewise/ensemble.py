@@ -80,6 +80,8 @@ def snapshots(trainer: Trainer, data: Data, cycles: int, epochs: int, batch_size
     sits in a minimum of its own: an Ensemble for the price of one network (Huang et al., "Snapshot ensembles", 2017).
     "constant": copies along the way of a large rate, for average_weights (Izmailov et al., "Averaging weights leads to wider
     optima", 2018). data: (x, y) or a Dataset. ValueError for other rates or counts."""
+    if not isinstance(trainer, Trainer):
+        raise TypeError(f"snapshots: expected a Trainer, got {type(trainer).__name__}")
     for name, count in (("cycles", cycles), ("epochs", epochs)):
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ValueError(f"snapshots: expected {name} of 1 or more, got {count!r}")
@@ -124,6 +126,8 @@ def update_bn(data: Any, model: Module, batch_size: int = CHUNK) -> None:
 
     data: an array (N, ...), (x, y) or a Dataset; the weights and the modes stay. A last batch of a single sample is left out.
     PyTorch: torch.optim.swa_utils.update_bn."""
+    if not isinstance(model, Module):
+        raise TypeError(f"update_bn: expected data and then a Module, got {type(model).__name__}")
     norms: list[Any] = [m for m in model.modules() if getattr(m, "track_running_stats", False)]
     if not norms:
         return

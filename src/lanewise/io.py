@@ -54,7 +54,8 @@ def write_whole(path: File, data: bytes) -> None:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            error.filename, error.filename2 = str(path), None
+            error.filename = str(path)
+            del error.filename2                         # None would be written too
         raise
     if hasattr(os, "O_DIRECTORY"):
         folder = os.open(path.parent, os.O_DIRECTORY)
@@ -80,6 +81,8 @@ def save(model: Module | Mapping[str, ArrayLike], path: File, metadata: Any = No
     state: Any = model
     header = {"lanewise": json.dumps(metadata or {}, default=_plain)}
     if not isinstance(model, dict):
+        if not hasattr(model, "state_dict"):
+            raise TypeError(f"save expected a Module or a dict of arrays, got {type(model).__name__}")
         from .config import describe
         state, header["lanewise.model"] = state.state_dict(), json.dumps(describe(model), default=_plain)
     arrays = {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in state.items()}
@@ -159,7 +162,8 @@ def _is_pickle(path: File) -> bool:
     # a bare pickle, or a zip archive that holds one
     import zipfile
     with open(path, "rb") as file:
-        if file.read(1) == b"\x80":
+        head = file.read(9)
+        if head[:1] == b"\x80" and head[8:] not in (b"", b"{"):         # not a safetensors header's length, and its JSON
             return True
     try:
         with zipfile.ZipFile(path) as archive:

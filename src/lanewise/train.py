@@ -18,7 +18,9 @@ from .data.sources import as_source, count_batches, number_type, of_type
 from .errors import LabelError, NonFiniteError, ShapeError
 from .graph import Value, leaf
 from .metrics import named
+from .nn.module import Module
 from .optim.lr_scheduler import ReduceLROnPlateau
+from .optim.optimizer import Optimizer
 from .resume import Backup, Place, shown, weights_shown
 from .rng import as_rng
 
@@ -30,9 +32,7 @@ if TYPE_CHECKING:
 
     from ._types import Array, Data, File, LossFn, Metric, Operand, Seed
     from .callbacks.base import Callback
-    from .nn.module import Module
     from .optim.lr_scheduler import LRScheduler
-    from .optim.optimizer import Optimizer
     from .profiling import Profile
 
 CHUNK = 4096            # samples of one forward call in evaluate() and predict()
@@ -68,6 +68,13 @@ class Trainer:
 
     def __init__(self, model: Module, loss_fn: LossFn | None, optimizer: Optimizer | None = None,
                  metrics: Metric | Iterable[Metric] = ()) -> None:
+        a_loss = loss_fn is None or callable(loss_fn) and not isinstance(loss_fn, type)
+        for what, value, good in (
+                ("a Module to train", model, isinstance(model, Module)), ("a loss like nn.CrossEntropyLoss()", loss_fn, a_loss),
+                ("an optimizer like optim.Adam(model.parameters())", optimizer,
+                 optimizer is None or isinstance(optimizer, Optimizer))):
+            if not good:
+                raise TypeError(f"Trainer: expected {what}, got {value if isinstance(value, type) else type(value)}")
         self.model, self.loss_fn, self.optimizer = model, loss_fn, optimizer
         pairs = [named(m) for m in ((metrics,) if isinstance(metrics, str) or callable(metrics) else metrics)]
         self.metrics = dict(pairs)
@@ -116,6 +123,8 @@ class Trainer:
         if isinstance(schedule, ReduceLROnPlateau):
             raise TypeError("Trainer.fit: expected a schedule of the step count, got ReduceLROnPlateau: give it to "
                             "callbacks.LearningRateScheduler")
+        if schedule is not None and not hasattr(schedule, "step"):
+            raise TypeError(f"Trainer.fit: expected a schedule of optim.lr_scheduler, got {type(schedule).__name__}")
         if verbose not in (0, 1, 2):
             raise ValueError(f"Trainer.fit: expected verbose of 0, 1 or 2, got {verbose!r}")
         data, size, rng = as_source(data, number_type(self.model)), check_batch_size(batch_size), as_rng(rng)

@@ -34,6 +34,8 @@ class Monitor(Callback):
     def __init__(self, monitor: str, mode: str, best: float | None = None, verbose: int = 0) -> None:
         self.name = type(self).__name__
         self.verbose = check_verbose(self.name, verbose)
+        if not isinstance(monitor, str):
+            raise TypeError(f"{self.name}: expected monitor to be the name of a number, got {monitor!r}")
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"{self.name}: expected mode 'auto', 'min' or 'max', got {mode!r}")
         self.monitor, self.mode = monitor, direction(monitor) if mode == "auto" else mode
@@ -172,6 +174,9 @@ class ModelCheckpoint(Monitor):
         except (KeyError, IndexError) as error:
             raise ValueError(f"ModelCheckpoint: expected {{}} in the filepath around one of {', '.join([*place, *logs])}, got "
                              f"{{{error.args[0]}}} in {self.filepath!r}") from None
+        except ValueError as error:
+            raise ValueError(f"ModelCheckpoint: expected a filepath as str.format() takes it, got {self.filepath!r} ({error})"
+                             ) from None
         path.parent.mkdir(parents=True, exist_ok=True)
         about = {**place, "logs": logs}
         if self.save_weights_only:

@@ -186,7 +186,7 @@ def _train(name, size, validation, augment, model, epochs, batch_size, optimizer
     seconds = time.perf_counter() - began
     results = {part: trainer.evaluate(d) for part, d in measured.items()}
     if ended:
-        click.echo(f"stopped   {ended}")
+        click.echo(f"stopped   {ended}", err=code == 1)
     for part, result in results.items():
         click.secho(f"{LABEL[part]:<10}accuracy {100 * result['accuracy']:.2f} %, loss {result['loss']:.4f}",
                     bold=part == last or None)

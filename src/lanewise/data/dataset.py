@@ -142,6 +142,10 @@ class Dataset:
 
     def _set_scale(self, mean: ArrayLike, std: ArrayLike) -> None:
         channels = self.shape[0] if len(self.shape) == 3 else 1
+        for name, value in (("mean", mean), ("std", std)):
+            if np.shape(value) not in ((), (1,), (channels,)):
+                raise ShapeError(f"Dataset expected {name} to be a number, or one for each of {channels} channels, got shape "
+                                 f"{np.shape(value)}")
         self.mean, self.std = (tuple(float(v) for v in np.broadcast_to(a, channels)) for a in (mean, std))
         if min(self.std) <= 0:
             raise ValueError(f"Dataset expected std above 0, got {self.std}")

@@ -87,6 +87,9 @@ def _classes(path: Path, classes: Sequence[str] | None) -> Sequence[str]:
     there = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
     if classes is not None:
         classes = list(classes)
+        twice = next((name for i, name in enumerate(classes) if name in classes[:i]), None)
+        if twice is not None:
+            raise DataError(f"{path}: expected classes of different names, got {twice!r} twice")
         missing = next((name for name in classes if name not in there), None)
         if missing is not None or not classes:
             raise DataError(f"{path}: expected a sub-folder for each of the classes {classes}, got none named {missing!r}")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
@@ -125,6 +126,13 @@ class _CNN:
         if isinstance(self.model, nn.Module):
             model = copy.deepcopy(self.model)
         elif callable(self.model):
+            try:
+                inspect.signature(self.model).bind(self.image_shape_, outputs)
+            except TypeError as error:
+                raise TypeError(f"{name}: expected model to be a function of (shape, outputs), got one that does not take "
+                                f"{(self.image_shape_, outputs)} ({error})") from None
+            except ValueError:                          # a callable without a signature
+                pass
             model = self.model(self.image_shape_, outputs)
             if not isinstance(model, nn.Module):
                 raise TypeError(f"{name}: expected model{(self.image_shape_, outputs)} to give a Module, got "

@@ -51,6 +51,8 @@ def export(model: Module, path: File, example: Any, *, opset: int = FIRST_OPSET,
         import onnx
     except ImportError:
         raise ImportError("onnx.export: the package onnx is not installed: install lanewise[onnx]") from None
+    if not isinstance(model, modules.Module):
+        raise TypeError(f"onnx.export: expected a Module, got {type(model).__name__}")
     latest = onnx.defs.onnx_opset_version()
     if isinstance(opset, bool) or not isinstance(opset, (int, np.integer)) or not FIRST_OPSET <= opset <= latest:
         raise ValueError(f"onnx.export: expected an opset from {FIRST_OPSET} to {latest}, got {opset!r}")

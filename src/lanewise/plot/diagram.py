@@ -218,7 +218,7 @@ def _draw(ax: Any, box: Any, wide: Any, scale: Any) -> None:
         word, size = *shorten([word], wide - EDGE, size, i == 0), size * scale
         ax.text(box.x, box.y - box.height / 2 + PAD / 2 + LINE * (i + 0.5), word, ha="center",
                 va="center", fontsize=size, zorder=3, color="black" if i + 1 < len(box.words) else "#444444",
-                fontweight="bold" if i == 0 else "normal")
+                fontweight="bold" if i == 0 else "normal", parse_math=False)
 
 
 def _edges(ax: Any, found: Any, arcs: Any, ghosts: Any, place: Any, wide: Any, right: Any) -> None:

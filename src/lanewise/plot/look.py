@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
 from os.path import commonprefix
 from typing import TYPE_CHECKING
 
@@ -28,17 +29,17 @@ APART = 0.09                    # inches between captions
 HINTED = 1.08                   # letters on a screen over those on paper: 0.92 to 1.09 at 5 to 9 points, 100 dots an inch
 
 
-def _pyplot() -> Any:
+def _module(name: str) -> Any:
+    # matplotlib's, or one sentence
     try:
-        import matplotlib.pyplot as pyplot
+        return import_module("matplotlib." + name)
     except ImportError:
         raise ImportError("lanewise.plot needs matplotlib: pip install \"lanewise[plot]\"") from None
-    return pyplot
 
 
 def figure(fig: Figure | None, width: float = WIDE, height: float = TALL) -> Figure:
     """The figure to draw into: `fig` (a Figure or SubFigure), or a new one."""
-    return _pyplot().figure(figsize=(width, height), layout="constrained") if fig is None else fig
+    return _module("pyplot").figure(figsize=(width, height), layout="constrained") if fig is None else fig
 
 
 def axes(ax: Axes | None, width: float = WIDE, height: float = TALL) -> Axes:
@@ -55,7 +56,7 @@ def title(ax: Axes, text: str, beside: float = 0.0) -> None:
     wide = 1.25 * ax.get_window_extent().width / ax.figure.dpi - beside - 0.2      # between axes there is room as well
     if extent(text, TEXT) > wide:
         text = ",\n".join(text.rsplit(", ", 1))
-    ax.set_title(text, loc="left", fontsize=fitting([text], wide, TEXT, SMALL - 1))
+    ax.set_title(text, loc="left", fontsize=fitting([text], wide, TEXT, SMALL - 1), parse_math=False)
 
 
 def count(who: str, name: str, value: Any, least: int = 1) -> int:
@@ -67,9 +68,8 @@ def count(who: str, name: str, value: Any, least: int = 1) -> int:
 
 def extent(text: str, size: float, bold: bool = False) -> float:
     """Inches that a text's longest line takes at so many points, on a screen too, where hinted letters are up to 8 % wider."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    text_to_path = _module("textpath").text_to_path
+    font = _module("font_manager").FontProperties(size=size, weight="bold" if bold else "normal")
     return HINTED * max(float(text_to_path.get_text_width_height_descent(t, font, False)[0]) for t in text.split("\n")) / 72
 
 
@@ -215,7 +215,7 @@ def captioned(fig: Any, shown: Any, captions: Any, cols: int | None = None, head
     panels = list(fig.subplots(rows, columns, squeeze=False).flat)
     for ax, picture, text in zip(panels, shown, captions):
         show(ax, picture)
-        ax.set_title("\n".join(lead + next(names) for lead, _ in text), fontsize=size, pad=2)
+        ax.set_title("\n".join(lead + next(names) for lead, _ in text), fontsize=size, pad=2, parse_math=False)
     for ax in panels[len(shown):]:
         ax.set_axis_off()
     if heading:

@@ -77,8 +77,8 @@ def confusion(source: Any, data: Data, names: Sequence[str] | None = None, ax: A
     text = shorten(names[:n:every], min(1.6, max(1.1, 0.85 * field / 72)), size)
     wide = max(extent(k, size) for k in text) > 0.9 * every * field / 72
     ax.set_xticks(range(0, n, every), text, fontsize=size, rotation=45 if wide else 0, ha="right" if wide else "center",
-                  rotation_mode="anchor")
-    ax.set_yticks(range(0, n, every), text, fontsize=size)
+                  rotation_mode="anchor", parse_math=False)
+    ax.set_yticks(range(0, n, every), text, fontsize=size, parse_math=False)
     ax.tick_params(length=0 if every == 1 else 2)
     size = fitting([f"{table.max()}"], 0.85 * field / 72, TEXT - 1, 1)
     if n <= MOST_NUMBERS and size >= 4:
@@ -174,7 +174,7 @@ def saliency(model: Module, image: ArrayLike, label: Any = None, titles: Any = N
     for axs, lead, texts in ((panels[0], "", titles), (panels[1], what + (" " if one else "\n"), named)):
         size = fitting([lead + t for t in texts], width, TEXT - 1, SMALL - 1)
         for ax, text in zip(axs, shorten(texts, width - one * extent(lead, size), size)):
-            ax.set_title(lead + text, fontsize=size, pad=2)
+            ax.set_title(lead + text, fontsize=size, pad=2, parse_math=False)
     for (top, bottom), picture, heat in zip(panels.T, shown, maps):
         show(top, picture)
         bottom.imshow(heat, cmap=AMOUNT, interpolation="nearest")

@@ -56,7 +56,7 @@ def classes(data: Data, names: Sequence[str] | None = None, ax: Axes | None = No
         size = TEXT - 1 if n <= 15 else SMALL - 1
         text = shorten(names[:n], 1.6, size)
         beside = max(extent(k, size) for k in text)
-        ax.set_yticks(range(n), text, fontsize=size)
+        ax.set_yticks(range(n), text, fontsize=size, parse_math=False)
         ax.bar_label(bars, [f"{k:,}" for k in counts], padding=3, fontsize=size,
                      bbox=dict(facecolor="white", edgecolor="none", pad=0.5))
         ax.set(xlim=(0, 1.14 * counts.max()), ylim=(n - 0.4, -0.6))

@@ -88,7 +88,7 @@ def profile(profile: Profile, most: int = 20, ax: Axes | None = None) -> Axes:
         start = start + parts[:, column]
     for i, seconds in enumerate(parts.sum(1)):
         ax.text(unit * max(seconds, 0), i, f" {100 * seconds / profile.step:.1f} %", va="center", fontsize=SMALL)
-    ax.set_yticks(range(len(labels)), labels, fontsize=SMALL)
+    ax.set_yticks(range(len(labels)), labels, fontsize=SMALL, parse_math=False)
     ax.set(ylim=(len(labels) - 0.4, -0.6), xlim=(min(0.0, unit * parts.min()), 1.15 * unit * max(start)))
     ax.legend(frameon=False, fontsize=SMALL, loc="best")
     ax.set_xlabel(f"{name} of a step of {profile.samples} samples", fontsize=TEXT)
