@@ -133,6 +133,11 @@ def plain_labels(y, tuple shape):
     return True
 
 
+def plain_numbers(t, tuple shape):
+    """Whether t is what a loss binds as it is: an array of this shape, float32 or float64, C-contiguous."""
+    return cnp.PyArray_CheckExact(t) and kind_of(t) in ("float32", "float64") and cnp.PyArray_IS_C_CONTIGUOUS(t) and t.shape == shape
+
+
 cdef Py_ssize_t version = 0
 
 
@@ -272,11 +277,12 @@ cdef int fresh(list into, Py_ssize_t n, list shapes, int kind) except -1:
 cdef class Runner:
     """The part of a Plan that every step goes through. The Plan says what its program binds: `results`, the shapes of a
     sample's outputs, losses, number of hits (one or none) and input gradients; `checked`: whether _check() has something to
-    look at; `buffers`: what a run changes beside."""
+    look at at every run; `numbers`: for each loss, how many of its arrays must have the run's number type; `buffers`: what a
+    run changes beside."""
     cdef public object program, marks, finite
     cdef public bint backward, double, random, checked
     cdef public Py_ssize_t runs, steps
-    cdef public list buffers, feeds, dx
+    cdef public list buffers, feeds, dx, numbers
     cdef public tuple results
     cdef bytearray before                   # what the buffers held before the last run
     cdef Py_ssize_t version
@@ -307,6 +313,16 @@ cdef class Runner:
             return finite
         finally:
             PyThread_release_lock(self.lock)
+
+    cdef bint strange(self, targets, int kind) except -1:
+        # Whether targets have another number type than the run.
+        cdef Py_ssize_t k, i
+        for k in range(len(targets)):
+            for i in range(<Py_ssize_t> self.numbers[k]):
+                a = targets[k][i]
+                if cnp.PyArray_TYPE(a) != kind or not cnp.PyArray_ISNOTSWAPPED(a):
+                    return True
+        return False
 
     cdef int keep(self, bint back) except -1:
         # Copy what the buffers hold, or (back) put it there again.
@@ -347,7 +363,7 @@ cdef class Runner:
         cdef list outputs = [], losses = [], hits = [], dx = [], arrays = []
         cdef int phases = FORWARD, kind = NPY_DOUBLE if self.double else NPY_FLOAT
         cdef Feed f
-        if self.checked:
+        if self.checked or self.strange(targets, kind):
             self._check(feeds, n, targets)
         for f in feeds:
             arrays.append(f.array if f.index is None else (f.array, f.index, *f.draws))

@@ -61,8 +61,8 @@ class Plan(Runner):
                          [shape for _, shape in b.input_grads])
         self._limits = sorted(set(b.limits))
         self.alone, self.buffers, self.random = b.alone, b.buffers, b.random > 0
-        self._numbers = [k for k, (_, op) in enumerate(losses) if op.numbers]      # whose targets have a number type to check
-        self.checked = bool(self._limits or self._numbers or self.alone)
+        self.numbers = [op.numbers for _, op in losses]
+        self.checked = bool(self._limits or self.alone)
         segments = cut(b.lists, b.joins)
         self._cut, self._sizes = len(segments) > 1, (b.packed, b.slot_bytes, b.stash_row, b.stat_row)
         self.program = b.engine.Program(
@@ -74,8 +74,8 @@ class Plan(Runner):
             feeds[position].require_below(limit)
         if self.alone and n == 1:
             raise ShapeError(f"{self.alone}: expected more than one number a channel in training, got a single sample")
-        for k in self._numbers:
-            self.losses[k][1].check(targets[k], self.dtype)
+        for (_, op), arrays in zip(self.losses, targets):
+            op.check(arrays, self.dtype)
 
     def bytes(self, n, n_threads):
         """{what: bytes} that a run of n samples on so many threads needs. One arena a thread, or one a shard where the plan is

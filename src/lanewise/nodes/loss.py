@@ -7,7 +7,7 @@ import copy
 import numpy as np
 
 from .._isa import engine
-from .._kernels.step import plain_labels
+from .._kernels.step import plain_labels, plain_numbers
 from ..errors import DtypeError, LabelError, ShapeError
 from .base import Layout
 from .softmax import walk
@@ -181,10 +181,8 @@ class CrossEntropy(ClassLoss):
         self.alpha, self._soft = smoothing, None
 
     def bind(self, y, shape, sample_weight=None):
-        if not plain_labels(y, shape):
-            y = np.asarray(y)
-            if y.dtype.kind == "f":
-                return self._probabilities().bind(y, shape, sample_weight)
+        if not plain_labels(y, shape) and (plain_numbers(y, shape) or np.asarray(y).dtype.kind == "f"):
+            return self._probabilities().bind(y, shape, sample_weight)
         return super().bind(y, shape, sample_weight)
 
     def _probabilities(self):
@@ -203,9 +201,8 @@ class CrossEntropySoft(ClassLoss):
 
     def bind(self, t, shape, sample_weight=None):
         """(op, arrays): the probabilities as a contiguous array, and the samples' weights."""
-        t = np.asarray(t)
         self._check_classes(shape)
-        if t.shape != shape:
+        if not plain_numbers(t, shape) and (t := np.asarray(t)).shape != shape:
             raise ShapeError(f"{self.name} expected integer class labels, or probabilities of shape {shape}, got {t.dtype} "
                              f"of shape {t.shape}")
         t = in_range(self.name, t, 0, 1)
@@ -319,11 +316,11 @@ class Hinge(Pointwise):
 
 def in_range(name, t, low, high):
     """The targets as a contiguous array, or one sentence on what is wrong with them."""
-    kind = t.dtype
-    if kind.char not in "fd" or not kind.isnative:
-        raise DtypeError(f"{name} expected targets of float32 or float64, got {t.dtype}")
-    t = np.ascontiguousarray(t)
-    least, most = engine(kind).value_range(t)
+    if not plain_numbers(t, t.shape):
+        if t.dtype not in (np.float32, np.float64):
+            raise DtypeError(f"{name} expected targets of float32 or float64, got {t.dtype}")
+        t = np.ascontiguousarray(t)
+    least, most = engine(t.dtype).value_range(t)
     if least < low or most > high:
         what = f"between {low} and {high}" if np.isfinite(high) else f"of {low} or more"
         raise LabelError(f"{name} expected targets {what}, got {least if least < low else most:g}")
