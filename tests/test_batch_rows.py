@@ -16,7 +16,7 @@ def test_rows_of_a_batch_are_read_where_they_lie(vectors, more, threads, isa, dt
     between them, by index, added to what is there; and Flatten before it, whose numbers are the input's."""
     lw.set_num_threads(threads)
     lanes = _isa.engine(dtype.name).lanes
-    ins, outs = vectors * lanes + more, 13
+    ins, outs = vectors * lanes + more, 23
     linear = nn.Linear(ins, outs)
     if dtype == np.float64:
         linear.double()
