@@ -61,6 +61,25 @@ def test_dict_of_arrays(tmp_path, rng):
     assert metadata == {}
 
 
+@pytest.mark.parametrize("name", ["m.safetensors", "m.npz"])
+def test_the_same_model_gives_the_same_bytes(name, model, dtype, tmp_path):
+    """Every time that it is saved, the numbers at a multiple of 8 bytes; what the other header keys say is kept."""
+    arrays = {**model.state_dict(), 'a "name"\n\x01 \x7f ä': np.arange(7).astype(dtype), "none": np.zeros((0, 3)),
+              "z": np.float32(2), "u": np.arange(5, dtype=np.uint8)}
+    for what, about in (model, None), (model, {"ä": "b\n", "a": 1}), (arrays, {"ä": "\u2028"}):
+        files = set()
+        for _ in range(16):                             # of two metadata, each order is as likely as the other
+            lw.save(what, tmp_path / name, about)
+            files.add((tmp_path / name).read_bytes())
+        assert len(files) == 1
+        state, metadata = lw.read(tmp_path / name)
+        assert metadata == (about or {}) and set(state) == set(what if what is arrays else model.state_dict())
+        if name == "m.safetensors":
+            assert int.from_bytes(files.pop()[:8], "little") % 8 == 0
+    for key, array in arrays.items():
+        assert_array_equal(state[key], array, strict=True)
+
+
 def test_torch_reads_it_and_is_read(model, tmp_path):
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file, save_file

@@ -172,9 +172,19 @@ def _is_pickle(path: File) -> bool:
         return False
 
 
+HEADER = "__metadata__"                 # safetensors' own name for it, which no array can have there either
+
+
 def _safetensors(arrays: dict[str, Array], header: dict[str, str]) -> bytes:
+    # with the header's metadata in their order: the library writes them in one that changes from call to call
     from safetensors.numpy import save as encode
-    return encode(arrays, header)
+    raw = encode(arrays, header)
+    end = 8 + int.from_bytes(raw[:8], "little")
+    fields = json.loads(raw[8:end])
+    fields[HEADER] = header
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)                     # the numbers stay aligned
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(raw)[end:]))
 
 
 def _read_safetensors(path: File) -> tuple[dict[str, Array], dict[str, str]]:
@@ -188,9 +198,6 @@ def _read_safetensors(path: File) -> tuple[dict[str, Array], dict[str, str]]:
         if array.dtype.kind == "V":                     # NumPy has got it from another package
             raise TypeError(f"'{name}' is of {array.dtype}")
     return state, header
-
-
-HEADER = "__metadata__"                 # safetensors' own name for it, which no array can have there either
 
 
 def _npz(arrays: dict[str, Array], header: dict[str, str]) -> bytes:
