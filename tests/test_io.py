@@ -188,13 +188,34 @@ def test_weights_of_another_model(model, tmp_path):
             ({**state, "3.weight": state["3.weight"].T}, r"'3.weight' expected shape \(5, 48\), got \(48, 5\)"),
             ({**state, "3.bias": np.arange(5)}, "'3.bias' expected floating-point numbers, got int64")]:
         lw.save(other, tmp_path / "other")
-        with pytest.raises(lw.WeightsError, match=f"the weights do not belong to this model: {words}") as info:
-            lw.load(tmp_path / "other", model)
+        path = tmp_path / "other"
+        with pytest.raises(lw.WeightsError, match=f"^{path}: the weights do not belong to this model: {words}") as info:
+            lw.load(path, model)
         assert "\n" not in str(info.value)
         assert bits(model) == before
-    with pytest.raises(lw.WeightsError, match="do not belong to this model"):
+    with pytest.raises(lw.WeightsError, match=f"^{tmp_path / 'mlp'}: the weights do not belong to this model"):
         lw.save(models.mlp(), tmp_path / "mlp")
         lw.load(tmp_path / "mlp", models.lenet5())
+
+
+def test_a_checkpoint_of_another_run(model, tmp_path):
+    """Another model's, optimizer's or schedule's: one sentence that begins with the file."""
+    path = tmp_path / "run"
+    adam = lw.optim.Adam(model.parameters())
+    loss = nn.CrossEntropyLoss()(model(np.ones((2, 1, 6, 6), np.float32)), np.arange(2))
+    loss.backward()
+    adam.step()
+    lw.save_checkpoint(path, model, adam, lw.optim.lr_scheduler.StepLR(adam, 3))
+    cosine, other = lw.optim.lr_scheduler.CosineAnnealingLR(adam, 5), models.mlp()
+    for args, words in [(lambda: (other,), "the weights do not belong to this model: missing"),
+                        (lambda: (model, adam, cosine), "CosineAnnealingLR: the state is another schedule's"),
+                        (lambda: (model, lw.optim.SGD(model.parameters(), 0.1, momentum=0.9)),
+                         "SGD: the state does not belong to these parameters")]:
+        with pytest.raises(lw.WeightsError, match=f"^{path}: {words}") as info:
+            lw.load_checkpoint(path, *args())
+        assert "\n" not in str(info.value)
+    with pytest.raises(lw.WeightsError, match=f"^{path}: the weights do not belong to this model: missing"):
+        lw.load(path, other)
 
 
 def test_json(tmp_path):

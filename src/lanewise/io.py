@@ -112,8 +112,16 @@ def load(path: File, model: Module | None = None) -> Module:
         for name, p in model._named_state():
             if name in state and state[name].dtype in (np.float32, np.float64):
                 p.cast(state[name].dtype)
-    model.load_state_dict(state)
+    _fill(model, state, path)
     return model
+
+
+def _fill(part: Any, state: Any, path: File) -> None:
+    # load_state_dict(), whose mistakes are the file's
+    try:
+        part.load_state_dict(state)
+    except ValueError as error:
+        raise WeightsError(f"{path}: {error}") from None
 
 
 def read(path: File) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -246,24 +254,24 @@ def save_checkpoint(path: File, model: Module, optimizer: Optimizer | None = Non
 
 
 def load_checkpoint(path: File, model: Module, optimizer: Optimizer | None = None, schedule: LRScheduler | None = None) -> Any:
-    """Take what save_checkpoint() wrote; returns its metadata. WeightsError for another kind of file, another model's, or one
-    without the optimizer or schedule that is asked for."""
+    """Take what save_checkpoint() wrote; returns its metadata. WeightsError for another kind of file, another model's,
+    optimizer's or schedule's, or one without the optimizer or schedule that is asked for."""
     arrays, about = read(path)
     if "optimizer" not in about or "schedule" not in about:
         raise WeightsError(f"{path}: expected a checkpoint, got weights alone")
     for what, asked in (("optimizer", optimizer), ("schedule", schedule)):
         if asked is not None and about[what] is None:
             raise WeightsError(f"{path}: expected a checkpoint with the state of its {what}, got one without")
-    model.load_state_dict({k[len("model."):]: v for k, v in arrays.items() if k.startswith("model.")})
+    _fill(model, {k[len("model."):]: v for k, v in arrays.items() if k.startswith("model.")}, path)
     if optimizer is not None:
         entries = {int(i): {"step": step} for i, step in about["optimizer"]["steps"].items()}
         for key, array in arrays.items():
             if key.startswith("optimizer."):
                 _, i, moment = key.split(".")
                 entries[int(i)][moment] = array
-        optimizer.load_state_dict({"state": entries, "param_groups": about["optimizer"]["param_groups"]})
+        _fill(optimizer, {"state": entries, "param_groups": about["optimizer"]["param_groups"]}, path)
     if schedule is not None:
-        schedule.load_state_dict(about["schedule"])
+        _fill(schedule, about["schedule"], path)
     return _lower(about["metadata"], arrays)
 
 
