@@ -80,6 +80,14 @@ def test_the_same_model_gives_the_same_bytes(name, model, dtype, tmp_path):
         assert_array_equal(state[key], array, strict=True)
 
 
+@pytest.mark.parametrize("name", ["m.safetensors", "m.npz"])
+def test_an_array_of_the_headers_name(name, tmp_path):
+    """Refused, where no reader would find it."""
+    with pytest.raises(ValueError, match="save expected names of arrays other than '__metadata__', which is the header's"):
+        lw.save({"a": np.zeros(3), "__metadata__": np.zeros(3)}, tmp_path / name)
+    assert os.listdir(tmp_path) == []
+
+
 def test_torch_reads_it_and_is_read(model, tmp_path):
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file, save_file

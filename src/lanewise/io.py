@@ -77,7 +77,8 @@ def _remove_left(path: Path) -> None:
 
 def save(model: Module | Mapping[str, ArrayLike], path: File, metadata: Any = None) -> None:
     """Save a module's state_dict() (or a dict of arrays), with what load() makes the module from; `metadata`: JSON-able, kept
-    with it. As safetensors, or as NumPy's archive where the name ends in ".npz"; whole or not at all."""
+    with it. As safetensors, or as NumPy's archive where the name ends in ".npz"; whole or not at all. ValueError for an array of
+    the header's name, "__metadata__"."""
     state: Any = model
     header = {"lanewise": json.dumps(metadata or {}, default=_plain)}
     if not isinstance(model, dict):
@@ -86,6 +87,8 @@ def save(model: Module | Mapping[str, ArrayLike], path: File, metadata: Any = No
         from .config import describe
         state, header["lanewise.model"] = state.state_dict(), json.dumps(describe(model), default=_plain)
     arrays = {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in state.items()}
+    if HEADER in arrays:
+        raise ValueError(f"save expected names of arrays other than '{HEADER}', which is the header's")
     write_whole(path, _npz(arrays, header) if _is_npz(path) else _safetensors(arrays, header))
 
 
@@ -180,7 +183,7 @@ def _is_pickle(path: File) -> bool:
         return False
 
 
-HEADER = "__metadata__"                 # safetensors' own name for it, which no array can have there either
+HEADER = "__metadata__"                 # safetensors' own name for it
 
 
 def _safetensors(arrays: dict[str, Array], header: dict[str, str]) -> bytes:
