@@ -254,6 +254,20 @@ def test_files_that_cannot_be_written(folder):
     assert os.listdir() == ["file"]
 
 
+def test_the_ending_of_the_output(folder):
+    """Names of other formats are refused before the training; what is written is what the name says, or safetensors."""
+    archive("set.npz", 100)
+    for name in ("m.pt", "m.pth", "m.onnx", "m.safetensor", "deep.er/m.NPY"):
+        mistake(run("train", "--data", "set.npz", "--output", name), 2,
+                f"--output expected a name that ends in .safetensors or .npz, or has no ending, got {name}")
+    assert os.listdir() == ["set.npz"]
+    (folder / "deep.er").mkdir()
+    for name in ("m.NPZ", "m.npz", "m.safetensors", "deep.er/m"):
+        assert run("train", "--data", "set.npz", "--epochs", 1, "--output", name).exit_code == 0
+        assert (folder / name).read_bytes()[:2] == b"PK" or "npz" not in name.lower()
+        assert run("evaluate", name, "--data", "set.npz").exit_code == 0
+
+
 # -- files of settings --------------------------------------------------------------------------------------------------
 
 TOML = """epochs = 2
