@@ -77,8 +77,8 @@ def _remove_left(path: Path) -> None:
 
 def save(model: Module | Mapping[str, ArrayLike], path: File, metadata: Any = None) -> None:
     """Save a module's state_dict() (or a dict of arrays), with what load() makes the module from; `metadata`: JSON-able, kept
-    with it. As safetensors, or as NumPy's archive where the name ends in ".npz"; whole or not at all. ValueError for an array of
-    the header's name, "__metadata__"."""
+    with it. As safetensors, or as NumPy's archive where the name ends in ".npz"; whole or not at all. ValueError for an array
+    of the header's name, "__metadata__"."""
     state: Any = model
     header = {"lanewise": json.dumps(metadata or {}, default=_plain)}
     if not isinstance(model, dict):

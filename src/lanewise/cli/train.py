@@ -122,8 +122,8 @@ Examples:
 @click.option("--tensorboard", type=click.Path(file_okay=False), metavar="FOLDER",
               help="Event files for TensorBoard (needs lanewise[tensorboard]).")
 @click.option("--output", default="lanewise-model.safetensors", show_default=True, type=click.Path(dir_okay=False),
-              help="Where the weights go, as safetensors, or as NumPy's archive by the ending .npz; the history goes beside them "
-                   "as JSON.")
+              help="Where the weights go, as safetensors, or as NumPy's archive by the ending .npz; the history goes beside "
+                   "them as JSON.")
 @click.option("--config", type=click.Path(dir_okay=False), metavar="FILE", is_eager=True, expose_value=False,
               callback=settings.read, help="Options from a JSON or (Python 3.11 on) TOML file, keys as here without dashes; "
                                            "the command line wins.")

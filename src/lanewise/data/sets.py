@@ -55,8 +55,9 @@ def _download(name: str, folder: Path, missing: list[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise DataError(f"{state} and could not be downloaded to it, which cannot be {'written' if folder.is_dir() else 'made'} "
-                        f"({error.strerror}): set LANEWISE_DATA to a folder that can") from None
+        what = "written" if folder.is_dir() else "made"
+        raise DataError(f"{state} and could not be downloaded to it, which cannot be {what} ({error.strerror}): set "
+                        f"LANEWISE_DATA to a folder that can") from None
     spec = SETS[name]
     files = ["cifar-10-binary.tar.gz"] if name == "cifar-10" else [f + ".gz" for f in IDX]
     try:
