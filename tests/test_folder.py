@@ -158,8 +158,9 @@ def test_mistakes(tmp_path, rng):
     folder(tmp_path / "set", rng, (4, 4))
     (tmp_path / "set" / "empty").mkdir()
     refused(r"empty: expected images \(png, jpg or another format that Pillow opens\), got none")
-    refused(r"for each of the classes \['cat', 'cow'\], got none named 'cow'", classes=["cat", "cow"])
-    refused(r"of the classes \[\], got none", classes=[])
+    refused("expected sub-folders of the classes cat, cow, got 'dog'", classes=["cat", "cow"])
+    refused("expected images .* in sub-folders of the classes empty, got none", classes=["empty"])
+    refused("expected the names of one class or more, got none", classes=[])
     refused("expected classes of different names, got 'cat' twice", classes=["cat", "dog", "cat"])
     (tmp_path / "set" / "empty").rmdir()
     for at, cut in ("cat", 60), ("dog", 0):
@@ -183,6 +184,30 @@ def test_mistakes(tmp_path, rng):
                       (dict(size=(3.0, 3)), "got"), (dict(size=(3, 3, 3)), "got")]:
         with pytest.raises(ValueError, match=words):
             from_folder(tmp_path / "set", **kw)
+
+
+def test_some_of_the_classes(tmp_path, rng):
+    """Of classes that are given some may have no sub-folder, or an empty one: the others keep their numbers."""
+    names = ["ant", "bee", "cat", "dog"]
+    made = folder(tmp_path, rng, (6, 9), ["bee", "dog"])
+    for _ in range(2):
+        ds = from_folder(tmp_path, classes=names)
+        assert ds.classes == names and ds.n_classes == 4 and ds.shape == (1, 6, 9)
+        assert_array_equal(ds.labels, np.repeat([1, 3], 3))
+        assert_array_equal(ds.images[:, 0], np.stack([*made["bee"], *made["dog"]]))
+        for other in "ant", ".hidden":
+            (tmp_path / other).mkdir(exist_ok=True)
+        (tmp_path / "ant" / "notes.txt").write_text("no image")
+    assert_array_equal(from_folder(tmp_path, classes=["dog", "bee"]).labels, np.repeat([0, 1], 3))      # a choice
+    with pytest.raises(lw.DataError, match="ant: expected images .*, got none"):
+        from_folder(tmp_path)
+    (tmp_path / "Cat").mkdir()
+    with pytest.raises(lw.DataError, match=f"{tmp_path}: expected sub-folders of the classes ant, bee, cat, dog, got 'Cat'"):
+        from_folder(tmp_path, classes=names)
+    for name in names:
+        (tmp_path / "none" / name).mkdir(parents=True)
+        with pytest.raises(lw.DataError, match="none: expected images .* in sub-folders of the classes ant, bee, cat, dog, "):
+            from_folder(tmp_path / "none", classes=names)
 
 
 def test_parts_and_training(tmp_path, rng):
