@@ -179,6 +179,23 @@ def test_evaluate_some_of_the_classes(empty, folder):
     mistake(run("evaluate", "lanewise-model.safetensors", "--data", "bare"), 1, "bare: expected images", "got none")
 
 
+def test_names_of_more_than_a_line(folder):
+    """A class whose name has line ends or tabs takes one line of each table, and keeps its name in JSON."""
+    names = ["a\tb", "c\r\nd"]
+    tree(folder / "set", 10, classes=names)
+    assert run("train", "--data", "set", "--epochs", 8).exit_code == 0
+    for args in (["evaluate", "lanewise-model.safetensors", "--data", "set", "--confusion", "c.png"],
+                 ["data", "show", "set", "--plot", "s.png"]):
+        lines = run(*args).output.split("\n")
+        assert [line.split("  ")[0] for line in lines[-5:-3]] == ["a b", "c d"]
+        assert not set("\t\r") & set("".join(lines))
+    assert parsed(run("data", "show", "set", "--json"))["classes"] == names
+    found = run("predict", "lanewise-model.safetensors", "set", "--top", 1).output
+    assert found.count("\n") == 20 and "set/c d/9.png: c d " in found and "set/a b/0.png: a b " in found
+    (folder / "set" / "e\nf").mkdir()
+    mistake(run("evaluate", "lanewise-model.safetensors", "--data", "set"), 1, "of the classes a b, c d, got 'e f'")
+
+
 def test_evaluate_refuses(saved, floats, folder):
     model, numbers = floats
     assert parsed(run("evaluate", model, "--data", numbers, "--json"))["images"] == 640

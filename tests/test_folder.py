@@ -223,3 +223,28 @@ def test_parts_and_training(tmp_path, rng):
     trainer = lw.Trainer(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters(), 0.01))
     trainer.fit(training, 5, 16)
     assert trainer.evaluate(test)["accuracy"] == 1
+
+
+def test_names_of_classes_in_messages(tmp_path, rng):
+    """Line ends and tabs in them are spaces in a sentence; the classes keep their names."""
+    names = ["a\tb", "c\r\nd"]
+    folder(tmp_path, rng, (6, 9), names)
+    ds = from_folder(tmp_path)
+    assert ds.classes == names and from_folder(tmp_path, classes=names).classes == names
+
+    def refused(words, call, *args, **kw):
+        with pytest.raises(lw.DataError if call is not lw.data.Dataset else lw.LabelError, match=words) as info:
+            call(*args, **kw)
+        assert not set("\n\r\t") & set(str(info.value))
+    refused("classes c d, x, got 'a b'", from_folder, tmp_path, classes=names[1:] + ["x"])
+    refused("among the classes a b, c d, got 'e f'", lw.data.Dataset, ds.images[:2], ["a\tb", "e\nf"], classes=names)
+    refused("got one of c d: pass", lw.data.split, (ds.images[:3], np.array(names)[[0, 0, 1]]))
+    write(tmp_path / "a\tb" / "9\n.png", np.zeros((3, 3), np.uint8))
+    refused("a b/9 .png: expected 6x9 pixels as in 0.png, got 3x3", from_folder, tmp_path)
+    (tmp_path / "a\tb" / "9\n.png").write_bytes(b"no image")
+    refused("a b/9 .png: cannot be read", from_folder, tmp_path)
+    (tmp_path / "e\nf").mkdir()
+    refused("e f: expected images", from_folder, tmp_path)
+    refused("classes e f, g h, got 'a b'", from_folder, tmp_path, classes=["e\nf", "g\th"])
+    refused("different names, got 'e f' twice", from_folder, tmp_path, classes=["e\nf"] * 2)
+    refused("classes e f, got none", from_folder, tmp_path, classes=["e\nf"])

@@ -3,6 +3,7 @@ import click
 import numpy as np
 
 from .. import metrics, nn, plot
+from ..errors import in_line
 from ..summary import aligned
 from ..train import Trainer
 from . import saved, sources
@@ -55,7 +56,7 @@ def evaluate(model, where, part, confusion, as_json):
         if rows:
             mean = {"class": "mean", "images": len(found),
                     **{k: float(np.mean([r[k] for r in rows if r["images"]])) for k in MEASURES}}
-            lines = [[r["class"], f"{r['images']:,}", *(percent(r[k]) for k in MEASURES)] for r in (*rows, mean)]
+            lines = [[in_line(r["class"]), f"{r['images']:,}", *(percent(r[k]) for k in MEASURES)] for r in (*rows, mean)]
             click.echo("\n" + "\n".join(aligned([["class", "images", "precision", "recall", "F1"], *lines], 1)))
         if picture:
             click.echo(f"saved     {click.format_filename(confusion)}")

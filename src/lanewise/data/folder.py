@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, in_line
 from .dataset import Dataset
 from .pixels import statistics
 
@@ -63,12 +63,12 @@ def from_folder(path: File, size: Size | None = None, channels: int | None = Non
         found = sorted(f for f in (path / name).rglob("*") if f.suffix.lower() in endings() and f.is_file()
                        and not any(part.startswith(".") for part in f.relative_to(path).parts))
         if not found and not given:
-            raise DataError(f"{path / name}: expected images (png, jpg or another format that Pillow opens), got none")
+            raise DataError(f"{in_line(path / name)}: expected images (png, jpg or another format that Pillow opens), got none")
         files += found
         labels += [number] * len(found)
     if not files:
         raise DataError(f"{path}: expected images (png, jpg or another format that Pillow opens) in sub-folders of the classes "
-                        f"{', '.join(classes)}, got none")
+                        f"{', '.join(map(in_line, classes))}, got none")
     from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor() as pool:                  # Pillow decodes without the GIL
         if size is None or channels is None:
@@ -79,8 +79,9 @@ def from_folder(path: File, size: Size | None = None, channels: int | None = Non
                 size = heads[0][1]
                 other = next((i for i, (_, s) in enumerate(heads) if s != size), None)
                 if other is not None:
-                    raise DataError(f"{files[other]}: expected {size[0]}x{size[1]} pixels as in {files[0].name}, got "
-                                    f"{'x'.join(map(str, heads[other][1]))}: pass size=(height, width)")
+                    raise DataError(f"{in_line(files[other])}: expected {size[0]}x{size[1]} pixels as in "
+                                    f"{in_line(files[0].name)}, got {'x'.join(map(str, heads[other][1]))}: pass "
+                                    f"size=(height, width)")
         images = np.empty((len(files), channels, *size), np.uint8)
         for _ in pool.map(lambda image, file: _read(image, file, tuple(size)), images, files):
             pass
@@ -100,7 +101,8 @@ def check_known(path: Path, there: Sequence[str], classes: Sequence[str]) -> Non
     """DataError for a sub-folder that is of none of the classes."""
     strange = next((name for name in there if name not in classes), None)
     if strange is not None:
-        raise DataError(f"{path}: expected sub-folders of the classes {', '.join(classes)}, got {strange!r}")
+        raise DataError(f"{path}: expected sub-folders of the classes {', '.join(map(in_line, classes))}, got "
+                        f"'{in_line(strange)}'")
 
 
 def _classes(path: Path, there: Sequence[str], classes: Sequence[str] | None) -> Sequence[str]:
@@ -108,7 +110,7 @@ def _classes(path: Path, there: Sequence[str], classes: Sequence[str] | None) ->
         classes = list(classes)
         twice = next((name for i, name in enumerate(classes) if name in classes[:i]), None)
         if twice is not None:
-            raise DataError(f"{path}: expected classes of different names, got {twice!r} twice")
+            raise DataError(f"{path}: expected classes of different names, got '{in_line(twice)}' twice")
         if not classes:
             raise DataError(f"{path}: expected the names of one class or more, got none")
         if not set(classes).issubset(there):            # a folder of another name may be one of theirs, written otherwise
@@ -131,7 +133,7 @@ def _open(file: Any, read: Any) -> Any:
         raise
     except Exception as error:                          # whatever a decoder raises becomes one sentence
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{file}: cannot be read as an image ({reason})") from None
+        raise DataError(f"{in_line(file)}: cannot be read as an image ({reason})") from None
 
 
 def _head(file: Any) -> Any:
@@ -150,7 +152,7 @@ def _read(to: Any, file: Any, size: Any) -> None:
         if image.mode[0] == "I":                        # 16 bits, which convert() would cut off at 255
             image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
         elif image.mode == "F":
-            raise DataError(f"{file}: expected pixels of 8 or 16 bits, got floating-point numbers")
+            raise DataError(f"{in_line(file)}: expected pixels of 8 or 16 bits, got floating-point numbers")
         image = image.convert("L" if len(to) == 1 else "RGB")
         if image.size != size[::-1]:
             image = image.resize(size[::-1], Image.Resampling.BILINEAR)
