@@ -157,6 +157,45 @@ def test_evaluate_a_folder(folder):
     assert result.output.endswith("saved     c.svg\n") and b"<svg" in (folder / "c.svg").read_bytes()
 
 
+@pytest.mark.parametrize("empty", [False, True])
+def test_evaluate_some_of_the_classes(empty, folder):
+    """Labels are the model's numbers whatever classes a folder has; means are over the classes that have images."""
+    tree(folder / "train", 12)
+    assert run("train", "--data", "train", "--epochs", 8).exit_code == 0
+    tree(folder / "some", 5, seed=1)
+    for file in (folder / "some" / "shirt").iterdir():
+        file.unlink()
+    if not empty:
+        (folder / "some" / "shirt").rmdir()
+    found = parsed(run("evaluate", "lanewise-model.safetensors", "--data", "some", "--json", "--confusion", "c.png"))
+    assert (found["images"], found["accuracy"], [row["images"] for row in found["classes"]]) == (10, 1, [5, 0, 5])
+    assert [row["class"] for row in found["classes"]] == ["bag", "shirt", "shoe"] and drawn("c.png") == (900, 600)
+    lines = run("evaluate", "lanewise-model.safetensors", "--data", "some").output.splitlines()
+    assert lines[-1].split() == ["mean", "10", *["100.0", "%"] * 3]
+    (folder / "some" / "sock").mkdir()
+    mistake(run("evaluate", "lanewise-model.safetensors", "--data", "some"), 1,
+            "some: expected sub-folders of the classes bag, shirt, shoe, got 'sock'")
+    (folder / "bare" / "shoe").mkdir(parents=True)
+    mistake(run("evaluate", "lanewise-model.safetensors", "--data", "bare"), 1, "bare: expected images", "got none")
+
+
+def test_names_of_more_than_a_line(folder):
+    """A class whose name has line ends or tabs takes one line of each table, and keeps its name in JSON."""
+    names = ["a\tb", "c\r\nd"]
+    tree(folder / "set", 10, classes=names)
+    assert run("train", "--data", "set", "--epochs", 8).exit_code == 0
+    for args in (["evaluate", "lanewise-model.safetensors", "--data", "set", "--confusion", "c.png"],
+                 ["data", "show", "set", "--plot", "s.png"]):
+        lines = run(*args).output.split("\n")
+        assert [line.split("  ")[0] for line in lines[-5:-3]] == ["a b", "c d"]
+        assert not set("\t\r") & set("".join(lines))
+    assert parsed(run("data", "show", "set", "--json"))["classes"] == names
+    found = run("predict", "lanewise-model.safetensors", "set", "--top", 1).output
+    assert found.count("\n") == 20 and "set/c d/9.png: c d " in found and "set/a b/0.png: a b " in found
+    (folder / "set" / "e\nf").mkdir()
+    mistake(run("evaluate", "lanewise-model.safetensors", "--data", "set"), 1, "of the classes a b, c d, got 'e f'")
+
+
 def test_evaluate_refuses(saved, floats, folder):
     model, numbers = floats
     assert parsed(run("evaluate", model, "--data", numbers, "--json"))["images"] == 640
@@ -165,7 +204,8 @@ def test_evaluate_refuses(saved, floats, folder):
     mistake(run("evaluate", saved), 2, "'--data'")
     mistake(run("evaluate", saved, "--data", "none"), 1, "--data none: expected one of")
     mistake(run("evaluate", saved, "--data", numbers, "--part", "test"), 1, "expected a part for test, got training")
-    mistake(run("evaluate", saved, "--data", tree(folder / "set")), 1, "expected a sub-folder for each of the classes")
+    mistake(run("evaluate", saved, "--data", tree(folder / "set")), 1, "expected sub-folders of the classes T-shirt/top, ",
+            "got 'bag'")
     np.savez("small.npz", x=np.zeros((3, 20, 20), np.uint8), y=np.arange(3))
     mistake(run("evaluate", saved, "--data", "small.npz"), 1, "expected 1x28x28 images in its training part, got 1x20x20")
     np.savez("many.npz", x=np.zeros((3, 28, 28), np.uint8), y=np.arange(9, 12))

@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+import shutil
 import re
 import signal
 import subprocess
@@ -57,6 +58,23 @@ def test_folder_of_parts(folder, names, text):
     last = lw.data.from_folder(folder / "set" / names[-1]).normalised(training.mean, training.std)
     measured = lw.Trainer(lw.load("lanewise-model.safetensors"), lw.nn.CrossEntropyLoss()).evaluate(last)
     assert history()["test" if "test" in text else "validated"] == measured
+
+
+def test_parts_without_some_of_the_classes(folder):
+    """What is validated and tested with may lack classes, or have empty folders of them: labels are training's numbers."""
+    tree(folder / "set" / "train", 12)
+    tree(folder / "set" / "val", 8, seed=1), tree(folder / "set" / "test", 8, seed=2)
+    for file in (folder / "set" / "val" / "bag").iterdir():
+        file.unlink()
+    for name in "bag", "shirt":
+        shutil.rmtree(folder / "set" / "test" / name)
+    result = run("train", "--data", "set", "--epochs", 8)
+    assert result.exit_code == 0 and "data      set: 36 + 16 validation + 8 test images, 1x28x28, 3 classes\n" in result.output
+    assert history()["validated"]["accuracy"] == history()["test"]["accuracy"] == 1
+    shown = json.loads(run("data", "show", "set", "--json").output)
+    assert shown["classes"] == ["bag", "shirt", "shoe"]
+    assert {part: found["counts"] for part, found in shown["parts"].items()} == {
+        "training": [12, 12, 12], "validation": [0, 8, 8], "test": [0, 0, 8]}
 
 
 def test_size(folder):
@@ -150,7 +168,13 @@ def test_a_folder_is_not_what_it_should_be(folder):
     tree(folder / "more" / "train")
     tree(folder / "more" / "test", classes=("bag", "shirt", "shoe", "sock"))
     mistake(run("train", "--data", "more"), 1,
-            "more/test: expected sub-folders of the classes bag, shirt, shoe, got 'sock' too")
+            "more/test: expected sub-folders of the classes bag, shirt, shoe, got 'sock'")
+    (tree(folder / "hole" / "train") / "sock").mkdir()
+    tree(folder / "hole" / "test")
+    mistake(run("train", "--data", "hole"), 1, "hole/train/sock: expected images (png, jpg or another", "got none")
+    tree(folder / "bare" / "train")
+    (folder / "bare" / "test" / "bag").mkdir(parents=True)
+    mistake(run("train", "--data", "bare"), 1, "bare/test: expected images", "of the classes bag, shirt, shoe, got none")
     tree(folder / "parts" / "val"), tree(folder / "parts" / "test")
     mistake(run("train", "--data", "parts"), 1, "expected a part to train on, got validation and test alone")
     tree(folder / "both" / "val"), tree(folder / "both" / "train")
@@ -252,6 +276,20 @@ def test_files_that_cannot_be_written(folder):
     (folder / "file").write_text("")
     mistake(run("train", "--tensorboard", "file"), 2, "'--tensorboard'", "is a file")
     assert os.listdir() == ["file"]
+
+
+def test_the_ending_of_the_output(folder):
+    """Names of other formats are refused before the training; what is written is what the name says, or safetensors."""
+    archive("set.npz", 100)
+    for name in ("m.pt", "m.pth", "m.onnx", "m.safetensor", "deep.er/m.NPY"):
+        mistake(run("train", "--data", "set.npz", "--output", name), 2,
+                f"--output expected a name that ends in .safetensors or .npz, or has no ending, got {name}")
+    assert os.listdir() == ["set.npz"]
+    (folder / "deep.er").mkdir()
+    for name in ("m.NPZ", "m.npz", "m.safetensors", "deep.er/m"):
+        assert run("train", "--data", "set.npz", "--epochs", 1, "--output", name).exit_code == 0
+        assert (folder / name).read_bytes()[:2] == b"PK" or "npz" not in name.lower()
+        assert run("evaluate", name, "--data", "set.npz").exit_code == 0
 
 
 # -- files of settings --------------------------------------------------------------------------------------------------

@@ -222,6 +222,30 @@ def test_missing_set(name, tmp_path, monkeypatch, rng):
     refused(lambda _: lw.data.load(name), folder, f"(no {gone})", "after its download")
 
 
+@pytest.mark.parametrize("name", ["mnist", "cifar-10"])
+def test_a_folder_that_cannot_be_made(name, tmp_path, monkeypatch):
+    """Below a file, a link to nothing, on a system that refuses: what is wrong with it, and nothing is asked of the network."""
+    class Never:
+        @staticmethod
+        def retrieve(*args, **kw):
+            pytest.fail("downloaded")
+    monkeypatch.setitem(sys.modules, "pooch", Never)
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "link").symlink_to(tmp_path / "nothing" / "there")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_text("no folder")
+    for home, words in ("file", "Not a directory"), ("in", "File exists"), ("link", "File exists"):
+        monkeypatch.setenv("LANEWISE_DATA", str(tmp_path / home))
+        refused(lambda _: lw.data.load(name), tmp_path / home / name, "could not be downloaded to it, which cannot be made "
+                f"({words})", "set LANEWISE_DATA")
+
+    def full(**kw):
+        raise OSError(30, "Read-only file system")
+    monkeypatch.setattr(sets, "TemporaryFile", full)
+    monkeypatch.setenv("LANEWISE_DATA", str(tmp_path / "new"))
+    refused(lambda _: lw.data.load(name), tmp_path / "new" / name, "which cannot be written (Read-only file system)")
+
+
 def test_a_set_that_does_not_fit_together(tmp_path, monkeypatch, rng):
     monkeypatch.setenv("LANEWISE_DATA", str(tmp_path))
     published(tmp_path / "mnist", "mnist", rng)

@@ -158,8 +158,9 @@ def test_mistakes(tmp_path, rng):
     folder(tmp_path / "set", rng, (4, 4))
     (tmp_path / "set" / "empty").mkdir()
     refused(r"empty: expected images \(png, jpg or another format that Pillow opens\), got none")
-    refused(r"for each of the classes \['cat', 'cow'\], got none named 'cow'", classes=["cat", "cow"])
-    refused(r"of the classes \[\], got none", classes=[])
+    refused("expected sub-folders of the classes cat, cow, got 'dog'", classes=["cat", "cow"])
+    refused("expected images .* in sub-folders of the classes empty, got none", classes=["empty"])
+    refused("expected the names of one class or more, got none", classes=[])
     refused("expected classes of different names, got 'cat' twice", classes=["cat", "dog", "cat"])
     (tmp_path / "set" / "empty").rmdir()
     for at, cut in ("cat", 60), ("dog", 0):
@@ -185,6 +186,30 @@ def test_mistakes(tmp_path, rng):
             from_folder(tmp_path / "set", **kw)
 
 
+def test_some_of_the_classes(tmp_path, rng):
+    """Of classes that are given some may have no sub-folder, or an empty one: the others keep their numbers."""
+    names = ["ant", "bee", "cat", "dog"]
+    made = folder(tmp_path, rng, (6, 9), ["bee", "dog"])
+    for _ in range(2):
+        ds = from_folder(tmp_path, classes=names)
+        assert ds.classes == names and ds.n_classes == 4 and ds.shape == (1, 6, 9)
+        assert_array_equal(ds.labels, np.repeat([1, 3], 3))
+        assert_array_equal(ds.images[:, 0], np.stack([*made["bee"], *made["dog"]]))
+        for other in "ant", ".hidden":
+            (tmp_path / other).mkdir(exist_ok=True)
+        (tmp_path / "ant" / "notes.txt").write_text("no image")
+    assert_array_equal(from_folder(tmp_path, classes=["dog", "bee"]).labels, np.repeat([0, 1], 3))      # a choice
+    with pytest.raises(lw.DataError, match="ant: expected images .*, got none"):
+        from_folder(tmp_path)
+    (tmp_path / "Cat").mkdir()
+    with pytest.raises(lw.DataError, match=f"{tmp_path}: expected sub-folders of the classes ant, bee, cat, dog, got 'Cat'"):
+        from_folder(tmp_path, classes=names)
+    for name in names:
+        (tmp_path / "none" / name).mkdir(parents=True)
+        with pytest.raises(lw.DataError, match="none: expected images .* in sub-folders of the classes ant, bee, cat, dog, "):
+            from_folder(tmp_path / "none", classes=names)
+
+
 def test_parts_and_training(tmp_path, rng):
     """A training and a test folder with the numbers of the first; a network learns dark from light."""
     for part, n in ("train", 40), ("test", 10):
@@ -198,3 +223,28 @@ def test_parts_and_training(tmp_path, rng):
     trainer = lw.Trainer(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters(), 0.01))
     trainer.fit(training, 5, 16)
     assert trainer.evaluate(test)["accuracy"] == 1
+
+
+def test_names_of_classes_in_messages(tmp_path, rng):
+    """Line ends and tabs in them are spaces in a sentence; the classes keep their names."""
+    names = ["a\tb", "c\r\nd"]
+    folder(tmp_path, rng, (6, 9), names)
+    ds = from_folder(tmp_path)
+    assert ds.classes == names and from_folder(tmp_path, classes=names).classes == names
+
+    def refused(words, call, *args, **kw):
+        with pytest.raises(lw.DataError if call is not lw.data.Dataset else lw.LabelError, match=words) as info:
+            call(*args, **kw)
+        assert not set("\n\r\t") & set(str(info.value))
+    refused("classes c d, x, got 'a b'", from_folder, tmp_path, classes=names[1:] + ["x"])
+    refused("among the classes a b, c d, got 'e f'", lw.data.Dataset, ds.images[:2], ["a\tb", "e\nf"], classes=names)
+    refused("got one of c d: pass", lw.data.split, (ds.images[:3], np.array(names)[[0, 0, 1]]))
+    write(tmp_path / "a\tb" / "9\n.png", np.zeros((3, 3), np.uint8))
+    refused("a b/9 .png: expected 6x9 pixels as in 0.png, got 3x3", from_folder, tmp_path)
+    (tmp_path / "a\tb" / "9\n.png").write_bytes(b"no image")
+    refused("a b/9 .png: cannot be read", from_folder, tmp_path)
+    (tmp_path / "e\nf").mkdir()
+    refused("e f: expected images", from_folder, tmp_path)
+    refused("classes e f, g h, got 'a b'", from_folder, tmp_path, classes=["e\nf", "g\th"])
+    refused("different names, got 'e f' twice", from_folder, tmp_path, classes=["e\nf"] * 2)
+    refused("classes e f, got none", from_folder, tmp_path, classes=["e\nf"])

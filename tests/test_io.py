@@ -61,6 +61,33 @@ def test_dict_of_arrays(tmp_path, rng):
     assert metadata == {}
 
 
+@pytest.mark.parametrize("name", ["m.safetensors", "m.npz"])
+def test_the_same_model_gives_the_same_bytes(name, model, dtype, tmp_path):
+    """Every time that it is saved, the numbers at a multiple of 8 bytes; what the other header keys say is kept."""
+    arrays = {**model.state_dict(), 'a "name"\n\x01 \x7f ä': np.arange(7).astype(dtype), "none": np.zeros((0, 3)),
+              "z": np.float32(2), "u": np.arange(5, dtype=np.uint8)}
+    for what, about in (model, None), (model, {"ä": "b\n", "a": 1}), (arrays, {"ä": "\u2028"}):
+        files = set()
+        for _ in range(16):                             # of two metadata, each order is as likely as the other
+            lw.save(what, tmp_path / name, about)
+            files.add((tmp_path / name).read_bytes())
+        assert len(files) == 1
+        state, metadata = lw.read(tmp_path / name)
+        assert metadata == (about or {}) and set(state) == set(what if what is arrays else model.state_dict())
+        if name == "m.safetensors":
+            assert int.from_bytes(files.pop()[:8], "little") % 8 == 0
+    for key, array in arrays.items():
+        assert_array_equal(state[key], array, strict=True)
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.npz"])
+def test_an_array_of_the_headers_name(name, tmp_path):
+    """Refused, where no reader would find it."""
+    with pytest.raises(ValueError, match="save expected names of arrays other than '__metadata__', which is the header's"):
+        lw.save({"a": np.zeros(3), "__metadata__": np.zeros(3)}, tmp_path / name)
+    assert os.listdir(tmp_path) == []
+
+
 def test_torch_reads_it_and_is_read(model, tmp_path):
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file, save_file
@@ -169,13 +196,34 @@ def test_weights_of_another_model(model, tmp_path):
             ({**state, "3.weight": state["3.weight"].T}, r"'3.weight' expected shape \(5, 48\), got \(48, 5\)"),
             ({**state, "3.bias": np.arange(5)}, "'3.bias' expected floating-point numbers, got int64")]:
         lw.save(other, tmp_path / "other")
-        with pytest.raises(lw.WeightsError, match=f"the weights do not belong to this model: {words}") as info:
-            lw.load(tmp_path / "other", model)
+        path = tmp_path / "other"
+        with pytest.raises(lw.WeightsError, match=f"^{path}: the weights do not belong to this model: {words}") as info:
+            lw.load(path, model)
         assert "\n" not in str(info.value)
         assert bits(model) == before
-    with pytest.raises(lw.WeightsError, match="do not belong to this model"):
+    with pytest.raises(lw.WeightsError, match=f"^{tmp_path / 'mlp'}: the weights do not belong to this model"):
         lw.save(models.mlp(), tmp_path / "mlp")
         lw.load(tmp_path / "mlp", models.lenet5())
+
+
+def test_a_checkpoint_of_another_run(model, tmp_path):
+    """Another model's, optimizer's or schedule's: one sentence that begins with the file."""
+    path = tmp_path / "run"
+    adam = lw.optim.Adam(model.parameters())
+    loss = nn.CrossEntropyLoss()(model(np.ones((2, 1, 6, 6), np.float32)), np.arange(2))
+    loss.backward()
+    adam.step()
+    lw.save_checkpoint(path, model, adam, lw.optim.lr_scheduler.StepLR(adam, 3))
+    cosine, other = lw.optim.lr_scheduler.CosineAnnealingLR(adam, 5), models.mlp()
+    for args, words in [(lambda: (other,), "the weights do not belong to this model: missing"),
+                        (lambda: (model, adam, cosine), "CosineAnnealingLR: the state is another schedule's"),
+                        (lambda: (model, lw.optim.SGD(model.parameters(), 0.1, momentum=0.9)),
+                         "SGD: the state does not belong to these parameters")]:
+        with pytest.raises(lw.WeightsError, match=f"^{path}: {words}") as info:
+            lw.load_checkpoint(path, *args())
+        assert "\n" not in str(info.value)
+    with pytest.raises(lw.WeightsError, match=f"^{path}: the weights do not belong to this model: missing"):
+        lw.load(path, other)
 
 
 def test_json(tmp_path):

@@ -69,6 +69,17 @@ def test_classes(rng, n):
     assert len(again.patches) == n
 
 
+@pytest.mark.parametrize("n", [25, 26, 40, 50, 99, 100, 101, 200, 1000])
+@pytest.mark.parametrize("width", [2, 6, 20])
+def test_ticks_of_classes(n, width):
+    """Bars that stand have ticks at classes alone."""
+    ax = plot.classes(np.arange(n), ax=Figure((width, 4)).subplots())
+    ax.figure.canvas.draw()
+    low, high = ax.get_xlim()
+    shown = [t for t in ax.get_xticks() if low <= t <= high]
+    assert len(shown) > 1 and set(shown) <= set(range(n)) and low < -0.4 and high > n - 0.6
+
+
 def test_history():
     """A panel for each measure with training and validation in it, the learning rate last."""
     record = {"loss": [3.0, 2.0, 1.0], "accuracy": [0.1, 0.2, 0.3], "val_loss": [2.5, 2.0], "val_accuracy": [],

@@ -263,3 +263,19 @@ def test_dollars_are_letters():
         for text, (x0, _, x1, _) in zip(found, extents(figure, found)):
             if not text.get_rotation():
                 assert (x1 - x0) / figure.dpi == pytest.approx(extent(text.get_text(), text.get_fontsize()), rel=0.15)
+
+
+def test_names_are_lines():
+    """Line ends, tabs and control characters in names of classes are a space: a name takes one line, and all are drawn."""
+    names, shown = ["a\tb", "c\r\nd", "\x1b\u2028e\x85", "\n"], ["a b", "c d", " e ", " "]
+    scores, labels, images = np.eye(4)[[1, 2, 3, 0]], np.arange(4), np.zeros((4, 1, 6, 6), np.float32)
+    model, data = nn.Sequential(nn.Flatten(), nn.Linear(36, 4)), lw.data.Dataset(images, labels, classes=names)
+    for given in (names, None):
+        bars, matrix = plot.classes(data, given), plot.confusion(scores, data, given)
+        for ticks in (bars.get_yticklabels(), matrix.get_xticklabels(), matrix.get_yticklabels()):
+            assert [t.get_text() for t in ticks] == shown
+        assert [t.get_text() for t in captions(plot.samples(data, 4, names=given))] == shown
+        assert {t.get_text() for t in captions(plot.mistakes(scores, data, names=given))} == {
+            f"1.00 {found}\n0.00 {true}" for found, true in zip(shown[1:] + shown[:1], shown)}
+    figure = plot.saliency(model, images, labels, names=names)
+    assert [ax.get_title() for ax in figure.axes[4:]] == [f"class {name}" for name in shown]

@@ -1,6 +1,14 @@
 """What lanewise raises: each a subclass of the built-in exception that a caller would expect."""
 from __future__ import annotations
 
+import re
+
+
+def in_line(name: object) -> str:
+    """A name, of a class or a file, as it stands in a sentence, a table or a picture: line ends, tabs and other control
+    characters, as many as follow each other, are a space."""
+    return re.sub("[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", str(name))
+
 
 class ShapeError(ValueError):
     """An array or value has the wrong shape. Names the layer once it is known: `[Conv2d 'features.0'] expected ...`."""

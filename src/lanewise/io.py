@@ -77,7 +77,8 @@ def _remove_left(path: Path) -> None:
 
 def save(model: Module | Mapping[str, ArrayLike], path: File, metadata: Any = None) -> None:
     """Save a module's state_dict() (or a dict of arrays), with what load() makes the module from; `metadata`: JSON-able, kept
-    with it. As safetensors, or as NumPy's archive where the name ends in ".npz"; whole or not at all."""
+    with it. As safetensors, or as NumPy's archive where the name ends in ".npz"; whole or not at all. ValueError for an array
+    of the header's name, "__metadata__"."""
     state: Any = model
     header = {"lanewise": json.dumps(metadata or {}, default=_plain)}
     if not isinstance(model, dict):
@@ -86,6 +87,8 @@ def save(model: Module | Mapping[str, ArrayLike], path: File, metadata: Any = No
         from .config import describe
         state, header["lanewise.model"] = state.state_dict(), json.dumps(describe(model), default=_plain)
     arrays = {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in state.items()}
+    if HEADER in arrays:
+        raise ValueError(f"save expected names of arrays other than '{HEADER}', which is the header's")
     write_whole(path, _npz(arrays, header) if _is_npz(path) else _safetensors(arrays, header))
 
 
@@ -112,8 +115,16 @@ def load(path: File, model: Module | None = None) -> Module:
         for name, p in model._named_state():
             if name in state and state[name].dtype in (np.float32, np.float64):
                 p.cast(state[name].dtype)
-    model.load_state_dict(state)
+    _fill(model, state, path)
     return model
+
+
+def _fill(part: Any, state: Any, path: File) -> None:
+    # load_state_dict(), whose mistakes are the file's
+    try:
+        part.load_state_dict(state)
+    except ValueError as error:
+        raise WeightsError(f"{path}: {error}") from None
 
 
 def read(path: File) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -172,9 +183,19 @@ def _is_pickle(path: File) -> bool:
         return False
 
 
+HEADER = "__metadata__"                 # safetensors' own name for it
+
+
 def _safetensors(arrays: dict[str, Array], header: dict[str, str]) -> bytes:
+    # with the header's metadata in their order: the library writes them in one that changes from call to call
     from safetensors.numpy import save as encode
-    return encode(arrays, header)
+    raw = encode(arrays, header)
+    end = 8 + int.from_bytes(raw[:8], "little")
+    fields = json.loads(raw[8:end])
+    fields[HEADER] = header
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)                     # the numbers stay aligned
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(raw)[end:]))
 
 
 def _read_safetensors(path: File) -> tuple[dict[str, Array], dict[str, str]]:
@@ -188,9 +209,6 @@ def _read_safetensors(path: File) -> tuple[dict[str, Array], dict[str, str]]:
         if array.dtype.kind == "V":                     # NumPy has got it from another package
             raise TypeError(f"'{name}' is of {array.dtype}")
     return state, header
-
-
-HEADER = "__metadata__"                 # safetensors' own name for it, which no array can have there either
 
 
 def _npz(arrays: dict[str, Array], header: dict[str, str]) -> bytes:
@@ -239,24 +257,24 @@ def save_checkpoint(path: File, model: Module, optimizer: Optimizer | None = Non
 
 
 def load_checkpoint(path: File, model: Module, optimizer: Optimizer | None = None, schedule: LRScheduler | None = None) -> Any:
-    """Take what save_checkpoint() wrote; returns its metadata. WeightsError for another kind of file, another model's, or one
-    without the optimizer or schedule that is asked for."""
+    """Take what save_checkpoint() wrote; returns its metadata. WeightsError for another kind of file, another model's,
+    optimizer's or schedule's, or one without the optimizer or schedule that is asked for."""
     arrays, about = read(path)
     if "optimizer" not in about or "schedule" not in about:
         raise WeightsError(f"{path}: expected a checkpoint, got weights alone")
     for what, asked in (("optimizer", optimizer), ("schedule", schedule)):
         if asked is not None and about[what] is None:
             raise WeightsError(f"{path}: expected a checkpoint with the state of its {what}, got one without")
-    model.load_state_dict({k[len("model."):]: v for k, v in arrays.items() if k.startswith("model.")})
+    _fill(model, {k[len("model."):]: v for k, v in arrays.items() if k.startswith("model.")}, path)
     if optimizer is not None:
         entries = {int(i): {"step": step} for i, step in about["optimizer"]["steps"].items()}
         for key, array in arrays.items():
             if key.startswith("optimizer."):
                 _, i, moment = key.split(".")
                 entries[int(i)][moment] = array
-        optimizer.load_state_dict({"state": entries, "param_groups": about["optimizer"]["param_groups"]})
+        _fill(optimizer, {"state": entries, "param_groups": about["optimizer"]["param_groups"]}, path)
     if schedule is not None:
-        schedule.load_state_dict(about["schedule"])
+        _fill(schedule, about["schedule"], path)
     return _lower(about["metadata"], arrays)
 
 

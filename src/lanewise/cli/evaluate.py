@@ -3,6 +3,7 @@ import click
 import numpy as np
 
 from .. import metrics, nn, plot
+from ..errors import in_line
 from ..summary import aligned
 from ..train import Trainer
 from . import saved, sources
@@ -29,8 +30,8 @@ Examples:
 def evaluate(model, where, part, confusion, as_json):
     """Measure a saved MODEL on labelled images.
 
-    Loss and accuracy, and of each class precision, recall and F1, which need lanewise[sklearn]. Images of a folder are
-    converted to the model's size and channels."""
+    Loss and accuracy, and of each class precision, recall and F1, which need lanewise[sklearn]; their mean is over the classes
+    that have images. Images of a folder, which may lack some of the model's classes, are converted to its size and channels."""
     picture = Picture("--confusion", confusion) if confusion else None
     net, like, _ = saved.read(model)
     (part, found), = sources.load(where, like=like, only=(part,) if part else sources.ORDER[::-1]).items()
@@ -53,8 +54,9 @@ def evaluate(model, where, part, confusion, as_json):
         click.echo(f"data      {click.format_filename(where)}, {part} part: {len(found):,} images, {dims(found.shape)}")
         click.secho(f"result    accuracy {100 * result['accuracy']:.2f} %, loss {result['loss']:.4f}", bold=True)
         if rows:
-            mean = {"class": "mean", "images": len(found), **{k: float(np.mean([r[k] for r in rows])) for k in MEASURES}}
-            lines = [[r["class"], f"{r['images']:,}", *(percent(r[k]) for k in MEASURES)] for r in (*rows, mean)]
+            mean = {"class": "mean", "images": len(found),
+                    **{k: float(np.mean([r[k] for r in rows if r["images"]])) for k in MEASURES}}
+            lines = [[in_line(r["class"]), f"{r['images']:,}", *(percent(r[k]) for k in MEASURES)] for r in (*rows, mean)]
             click.echo("\n" + "\n".join(aligned([["class", "images", "precision", "recall", "F1"], *lines], 1)))
         if picture:
             click.echo(f"saved     {click.format_filename(confusion)}")

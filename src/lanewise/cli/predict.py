@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import data, io, nn
 from ..data.folder import _read, endings
-from ..errors import DataError
+from ..errors import DataError, in_line
 from ..train import Trainer
 from . import saved
 from .main import HELP
@@ -60,7 +60,8 @@ def predict(model, images, top, table, as_json):
         click.echo(f"saved     {click.format_filename(table)}: {len(files):,} image{'s' * (len(files) > 1)}")
     else:
         for file, p, best in zip(files, scores, order):
-            click.echo(f"{click.format_filename(file)}: " + ", ".join(f"{names[i]} {percent(p[i])}" for i in best))
+            click.echo(f"{in_line(click.format_filename(file))}: " +
+                       ", ".join(f"{in_line(names[i])} {percent(p[i])}" for i in best))
 
 
 def _files(path):

@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import data as library
 from .. import plot
+from ..errors import in_line
 from ..summary import aligned
 from . import sources
 from .main import HELP
@@ -95,7 +96,7 @@ def show(where, size, path, as_json):
         return
     click.echo(f"data      {click.format_filename(where)}: {dims(first.shape)} images of {first.images.dtype}, {n} classes")
     click.echo(f"pixels    mean {', '.join(f'{m:.4f}' for m in mean)}; standard deviation {', '.join(f'{s:.4f}' for s in std)}")
-    rows = [[name, *(f"{counts[part][i]:,}" for part in parts)] for i, name in enumerate(names)]
+    rows = [[in_line(name), *(f"{counts[part][i]:,}" for part in parts)] for i, name in enumerate(names)]
     total = ["all", *(f"{len(d):,}" for d in parts.values())]
     click.echo("\n" + "\n".join(aligned([["class", *parts], *rows, total], 1)))
     if picture:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 from .. import data
-from ..data.folder import PARTS
+from ..data.folder import PARTS, check_known, sub_folders
 from ..errors import DataError, ShapeError
 from .options import NameOrPath, dims
 
@@ -112,16 +112,12 @@ def _folders(path):
 
 
 def _from_folder(path, size, like):
+    if like is not None and like.classes:
+        check_known(path, sub_folders(path), like.classes)
     try:
-        found = data.from_folder(path, size, like and like.channels, like and like.classes)
+        return data.from_folder(path, size, like and like.channels, like and like.classes)
     except DataError as error:
         raise DataError(str(error).replace("pass size=(height, width)", "give --size HxW")) from None
-    if like is not None and like.classes:
-        strange = sorted({p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")} - set(like.classes))
-        if strange:
-            raise DataError(f"{path}: expected sub-folders of the classes {', '.join(map(str, like.classes))}, got "
-                            f"'{strange[0]}' too")
-    return found
 
 
 def _arrays(where):

@@ -122,7 +122,8 @@ Examples:
 @click.option("--tensorboard", type=click.Path(file_okay=False), metavar="FOLDER",
               help="Event files for TensorBoard (needs lanewise[tensorboard]).")
 @click.option("--output", default="lanewise-model.safetensors", show_default=True, type=click.Path(dir_okay=False),
-              help="Where the weights go; the history goes beside them as JSON.")
+              help="Where the weights go, as safetensors, or as NumPy's archive by the ending .npz; the history goes beside "
+                   "them as JSON.")
 @click.option("--config", type=click.Path(dir_okay=False), metavar="FILE", is_eager=True, expose_value=False,
               callback=settings.read, help="Options from a JSON or (Python 3.11 on) TOML file, keys as here without dashes; "
                                            "the command line wins.")
@@ -227,6 +228,9 @@ def beside(output):
 
 def _check_files(name, output, checkpoint, every, resume, csv_log, tensorboard, save_config):
     """All that would fail after the training fails now."""
+    ending = os.path.splitext(output)[1].lower()
+    if ending not in ("", ".npz", ".safetensors"):
+        raise click.UsageError(f"--output expected a name that ends in .safetensors or .npz, or has no ending, got {output}.")
     if (resume or every) and not checkpoint:
         raise click.UsageError(f"{'--resume' if resume else '--every'} expected --checkpoint FILE beside it.")
     named = {"--output": output, "--checkpoint": checkpoint, "--csv-log": csv_log, "--save-config": save_config}

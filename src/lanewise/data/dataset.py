@@ -9,7 +9,7 @@ import numpy as np
 
 from .._isa import engine
 from .._kernels.step import batch_leaf
-from ..errors import DataError, DtypeError, LabelError, ShapeError
+from ..errors import DataError, DtypeError, LabelError, ShapeError, in_line
 from ..graph import as_value
 from ..rng import as_rng
 from .augment import Augment, betas
@@ -100,7 +100,8 @@ def _labels(labels: Array, classes: Sequence[str] | None) -> tuple[Array, list[s
     place = {name: i for i, name in enumerate(classes)}
     strange = [name for name in names.tolist() if name not in place]
     if strange:
-        raise LabelError(f"Dataset expected labels among the classes {', '.join(map(str, classes))}, got '{strange[0]}'")
+        raise LabelError(f"Dataset expected labels among the classes {', '.join(map(in_line, classes))}, got "
+                         f"'{in_line(strange[0])}'")
     return np.array([place[name] for name in names.tolist()], np.int64)[codes], list(classes)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, in_line
 from .dataset import Dataset
 from .pixels import statistics
 
@@ -36,31 +36,39 @@ def from_folder(path: File, size: Size | None = None, channels: int | None = Non
     """A Dataset of the images below path/CLASS/, one sub-folder a class, (N, C, H, W) uint8; mean and std are those of its
     own pixels.
 
-    classes: the sub-folders in the order of their numbers; by default all, sorted. size (H, W): resizes every image
-    (bilinear, whatever its proportions); without it all must be of one size. channels 1 (gray) or 3 (RGB): by default 1
-    where every file is gray. Files are taken from deeper folders too, sorted; hidden ones and those whose ending is
-    not that of an image format which Pillow reads, as it is installed, are passed over. EXIF orientation is honoured, transparency dropped, of several frames the first taken, and of gray
-    pixels of 16 bits the upper 8.
+    classes: the names in the order of their numbers, of which some may have no sub-folder or an empty one here, and others that
+    all have one may be a choice; by default all sub-folders, sorted. size (H, W): resizes every image (bilinear, whatever its
+    proportions); without it all must be of one size. channels 1 (gray) or 3 (RGB): by default 1 where every file is gray.
+    Files are taken from deeper folders too, sorted; hidden ones and those whose ending is not that of an image format which
+    Pillow reads, as it is installed, are passed over. EXIF orientation is honoured, transparency dropped, of several frames the
+    first taken, and of gray pixels of 16 bits the upper 8.
 
     Parts that lie in folders of their own are loaded one by one, the others with the numbers of the first:
         training = from_folder("set/train")
         test = from_folder("set/test", classes=training.classes).normalised(training.mean, training.std)
-    DataError for a folder that is not there, or a class without images, a file that cannot be read, or differing sizes."""
+    DataError for a folder that is not there or has no image; without `classes` for an empty sub-folder, with some that have
+    none for a sub-folder of another name; for a file that cannot be read, or differing sizes."""
     path = Path(path)
     if channels not in (None, 1, 3):
         raise ValueError(f"from_folder expected channels 1 (gray) or 3 (RGB), got {channels!r}")
     if size is not None and not (isinstance(size, (tuple, list)) and len(size) == 2 and all(
             isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in size)):
         raise ValueError(f"from_folder expected size (height, width), got {size!r}")
-    classes = _classes(path, classes)
+    there, given = sub_folders(path), classes is not None
+    classes = _classes(path, there, classes)
     files, labels = [], []
     for number, name in enumerate(classes):
+        if name not in there:
+            continue
         found = sorted(f for f in (path / name).rglob("*") if f.suffix.lower() in endings() and f.is_file()
                        and not any(part.startswith(".") for part in f.relative_to(path).parts))
-        if not found:
-            raise DataError(f"{path / name}: expected images (png, jpg or another format that Pillow opens), got none")
+        if not found and not given:
+            raise DataError(f"{in_line(path / name)}: expected images (png, jpg or another format that Pillow opens), got none")
         files += found
         labels += [number] * len(found)
+    if not files:
+        raise DataError(f"{path}: expected images (png, jpg or another format that Pillow opens) in sub-folders of the classes "
+                        f"{', '.join(map(in_line, classes))}, got none")
     from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor() as pool:                  # Pillow decodes without the GIL
         if size is None or channels is None:
@@ -71,8 +79,9 @@ def from_folder(path: File, size: Size | None = None, channels: int | None = Non
                 size = heads[0][1]
                 other = next((i for i, (_, s) in enumerate(heads) if s != size), None)
                 if other is not None:
-                    raise DataError(f"{files[other]}: expected {size[0]}x{size[1]} pixels as in {files[0].name}, got "
-                                    f"{'x'.join(map(str, heads[other][1]))}: pass size=(height, width)")
+                    raise DataError(f"{in_line(files[other])}: expected {size[0]}x{size[1]} pixels as in "
+                                    f"{in_line(files[0].name)}, got {'x'.join(map(str, heads[other][1]))}: pass "
+                                    f"size=(height, width)")
         images = np.empty((len(files), channels, *size), np.uint8)
         for _ in pool.map(lambda image, file: _read(image, file, tuple(size)), images, files):
             pass
@@ -80,19 +89,32 @@ def from_folder(path: File, size: Size | None = None, channels: int | None = Non
     return Dataset(images, np.array(labels), mean, np.where(std > 0, std, 1), classes)
 
 
-def _classes(path: Path, classes: Sequence[str] | None) -> Sequence[str]:
+def sub_folders(path: Path) -> list[str]:
+    """The names of a folder's own folders but for hidden ones, sorted. DataError for what is no folder."""
     if not path.is_dir():
         what = "a file" if path.exists() else "nothing there"
         raise DataError(f"{path}: expected a folder with one sub-folder a class, got {what}")
-    there = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def check_known(path: Path, there: Sequence[str], classes: Sequence[str]) -> None:
+    """DataError for a sub-folder that is of none of the classes."""
+    strange = next((name for name in there if name not in classes), None)
+    if strange is not None:
+        raise DataError(f"{path}: expected sub-folders of the classes {', '.join(map(in_line, classes))}, got "
+                        f"'{in_line(strange)}'")
+
+
+def _classes(path: Path, there: Sequence[str], classes: Sequence[str] | None) -> Sequence[str]:
     if classes is not None:
         classes = list(classes)
         twice = next((name for i, name in enumerate(classes) if name in classes[:i]), None)
         if twice is not None:
-            raise DataError(f"{path}: expected classes of different names, got {twice!r} twice")
-        missing = next((name for name in classes if name not in there), None)
-        if missing is not None or not classes:
-            raise DataError(f"{path}: expected a sub-folder for each of the classes {classes}, got none named {missing!r}")
+            raise DataError(f"{path}: expected classes of different names, got '{in_line(twice)}' twice")
+        if not classes:
+            raise DataError(f"{path}: expected the names of one class or more, got none")
+        if not set(classes).issubset(there):            # a folder of another name may be one of theirs, written otherwise
+            check_known(path, there, classes)
         return classes
     if not there:
         raise DataError(f"{path}: expected one sub-folder a class, got none")
@@ -111,7 +133,7 @@ def _open(file: Any, read: Any) -> Any:
         raise
     except Exception as error:                          # whatever a decoder raises becomes one sentence
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{file}: cannot be read as an image ({reason})") from None
+        raise DataError(f"{in_line(file)}: cannot be read as an image ({reason})") from None
 
 
 def _head(file: Any) -> Any:
@@ -130,7 +152,7 @@ def _read(to: Any, file: Any, size: Any) -> None:
         if image.mode[0] == "I":                        # 16 bits, which convert() would cut off at 255
             image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
         elif image.mode == "F":
-            raise DataError(f"{file}: expected pixels of 8 or 16 bits, got floating-point numbers")
+            raise DataError(f"{in_line(file)}: expected pixels of 8 or 16 bits, got floating-point numbers")
         image = image.convert("L" if len(to) == 1 else "RGB")
         if image.size != size[::-1]:
             image = image.resize(size[::-1], Image.Resampling.BILINEAR)

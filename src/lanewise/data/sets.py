@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +51,13 @@ def _download(name: str, folder: Path, missing: list[str]) -> None:
     except ImportError:
         raise DataError(f"{state}: put its published files there (or set LANEWISE_DATA), or install lanewise[data], which "
                         f"downloads it") from None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        what = "written" if folder.is_dir() else "made"
+        raise DataError(f"{state} and could not be downloaded to it, which cannot be {what} ({error.strerror}): set "
+                        f"LANEWISE_DATA to a folder that can") from None
     spec = SETS[name]
     files = ["cifar-10-binary.tar.gz"] if name == "cifar-10" else [f + ".gz" for f in IDX]
     try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import DataError, ShapeError
+from ..errors import DataError, ShapeError, in_line
 from ..rng import as_rng
 from .dataset import Dataset
 
@@ -69,8 +69,8 @@ def _stratified(labels: Any, n: int, second: int, rng: np.random.Generator) -> A
         raise DataError(f"split expected class labels (N,) to stratify by, got {what}: pass stratify=False")
     names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if counts.min() < 2:
-        raise DataError(f"split expected at least two of each class to stratify by, got one of {names[counts.argmin()]}: pass "
-                        f"stratify=False")
+        raise DataError(f"split expected at least two of each class to stratify by, got one of "
+                        f"{in_line(names[counts.argmin()])}: pass stratify=False")
     if min(second, n - second) < len(names):
         raise ValueError(f"split expected at least {len(names)} rows in each part, one for each class, got {n - second} and "
                          f"{second}: pass stratify=False")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.dataset import Dataset
-from ..errors import LabelError, ShapeError
+from ..errors import LabelError, ShapeError, in_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,11 +142,11 @@ def labels_of(who: str, y: Any) -> Array:
 
 
 def names_of(who: str, names: Any, dataset: Any, n: int) -> Any:
-    """n names of classes: those given, those of the Dataset, or the numbers."""
+    """n names of classes, each in one line: those given, those of the Dataset, or the numbers."""
     names = list(names) if names is not None else list(dataset.classes) if dataset is not None and dataset.classes else []
     if names and len(names) < n:
         raise ValueError(f"{who}: expected {n} names of classes, got {len(names)}")
-    return [str(k) for k in names] or [str(k) for k in range(n)]
+    return [in_line(k) for k in names] or [str(k) for k in range(n)]
 
 
 def pictures(who: str, images: Any, mean: Any = None, std: Any = None) -> Any:

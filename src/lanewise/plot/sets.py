@@ -67,7 +67,8 @@ def classes(data: Data, names: Sequence[str] | None = None, ax: Axes | None = No
     else:
         beside = 0.4
         ax.bar(range(n), counts, color=BLUE, width=0.8)
-        ax.set_xlim(-1, n)
+        ax.set_xlim(-0.6, n - 0.4)                      # no tick where no class is
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.axhline(counts.mean(), **style)
         ax.yaxis.set_major_formatter("{x:,.0f}")
         ax.set_ylabel("samples", fontsize=TEXT)
